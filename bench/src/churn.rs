@@ -1,0 +1,107 @@
+//! Senders in one channel while members join and leave it.
+//!
+//! A join or leave changes rows beside those that a send checks, so hardly any send may have to be
+//! judged twice, and none may be refused. Whatever the server runs again it logs, and the lines
+//! are counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tokio::runtime::Builder;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Place;
+use crate::engine::Choice;
+use crate::load::{self, Window};
+use crate::sender::{ToServer, Turns};
+use crate::server::{Binary, Log, Remote, Server};
+use crate::table::{self, ms};
+use crate::world::{Api as _, Size, World, join, leave};
+
+const GUESTS: usize = 4;
+const TICK_MS: u64 = 1_000;
+/// The share of sends that may be run again.
+const RETRIED_SHARE_MAX: f64 = 0.01;
+
+#[derive(Args, Clone)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    binary: Binary,
+    /// Senders.
+    #[arg(long, default_value_t = 256)]
+    senders: usize,
+    /// Measured seconds.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let folder = options.place.folder()?;
+    let flags = options.choice.flags(folder.path());
+    let server = Server::start(&options.binary, &flags, Log::CountConflicts)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure(options, &server))
+}
+
+async fn measure(options: &Options, server: &Server) -> Result<()> {
+    let size = Size { senders: options.senders, channels: 0, guests: GUESTS };
+    let world = World::make(&mut Remote::open(server).await?, size).await?;
+    let mut senders = Vec::new();
+    for place in 0..options.senders {
+        let seats = Turns::share(&world.together, place, options.senders);
+        senders.push(ToServer::open(server, seats, options.senders).await?);
+    }
+    let world = Arc::new(world);
+    let before = server.conflicts();
+    let guests = tokio::spawn(come_and_go(Remote::open(server).await?, world));
+    let window = Window::of_seconds(options.seconds);
+    let sample = load::run(senders, window, &[server.process()]).await;
+    // A join that was refused has ended the task, and the run with it.
+    ensure!(!guests.is_finished(), "{:?}", guests.await);
+    guests.abort();
+    let sample = sample.context("a send was refused")?;
+    // Those of the warm-up count too, which makes the share greater, never smaller.
+    let retried = server.conflicts() - before;
+    let share = retried as f64 / sample.count() as f64;
+    println!(
+        "Senders in one channel, engine {}, while members join and leave:\n",
+        options.choice.name()
+    );
+    let heads = ["senders", "sends/s", "p50 ms", "p99", "refused", "run again", "share"];
+    table::print(
+        &heads,
+        &[vec![
+            options.senders.to_string(),
+            format!("{:.0}", sample.per_second()),
+            ms(sample.quantile(0.5)),
+            ms(sample.quantile(0.99)),
+            "0".to_owned(),
+            retried.to_string(),
+            format!("{:.3} %", share * 100.0),
+        ]],
+    );
+    ensure!(share < RETRIED_SHARE_MAX, "too many sends had to be run again");
+    Ok(())
+}
+
+/// Lets the guests join and leave, all of them once a second.
+async fn come_and_go(mut api: Remote, world: Arc<World>) -> Result<()> {
+    let host = &world.together[0];
+    let mut ticks = interval(Duration::from_millis(TICK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for guest in &world.guests {
+            api.call(&join(&host.channel, guest, &host.sender)).await?;
+        }
+        for guest in &world.guests {
+            api.call(&leave(&host.channel, guest, &host.sender)).await?;
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The load generator: each figure beside its ceiling, measured in the same run.
+//!
+//! Everything runs on loopback and in a folder that goes afterwards; every job is bounded in count
+//! and time. The figure that noise of other processes hardly moves is CPU time per unit of work.
+//! Read `sends.rs` first: the engine alone, the rules on it, and the server around them.
+
+mod churn;
+mod cpu;
+mod engine;
+mod fsync;
+mod http;
+mod layout;
+mod load;
+mod sender;
+mod sends;
+mod server;
+mod table;
+mod template;
+mod world;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Measures the store and the server against their ceilings.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Durable sends: the bare engine, the rules, and the server.
+    Sends(sends::Options),
+    /// Senders in one channel while members join and leave.
+    Churn(churn::Options),
+    /// The rate at which the disk syncs, which no durable answer can pass.
+    Fsync(fsync::Options),
+    /// Layouts of the embedded database, with groups shaped like sends.
+    Layout(layout::Options),
+}
+
+/// Where a job works.
+#[derive(Args, Clone)]
+struct Place {
+    /// The folder in which temporary ones are made; it should be on the disk of the data folder.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+}
+
+impl Place {
+    fn folder(&self) -> std::io::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("campanile-bench-").tempdir_in(&self.dir)
+    }
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().job {
+        Job::Sends(options) => sends::run(&options),
+        Job::Churn(options) => churn::run(&options),
+        Job::Fsync(options) => fsync::run(&options),
+        Job::Layout(options) => layout::run(&options),
+    }
+}

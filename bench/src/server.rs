@@ -1,0 +1,147 @@
+//! A release server as a child, on ports of its own, until it is dropped.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+use store::{Clock as _, SystemClock};
+use wire::sigv4::SecretKey;
+
+use crate::cpu::Whose;
+use crate::http::{Client, Connection};
+use crate::world::{Api, Request};
+
+const ACCESS_KEY_ID: &str = "AKIDBENCHROOT";
+const SECRET: &str = "the+bench/root+secret";
+const REGION: &str = "us-east-1";
+/// What the server logs, at its debug level, when a handler is run again.
+const CONFLICT_LINE: &str = "conflict";
+
+/// Which binary is measured.
+#[derive(Args, Clone)]
+pub(crate) struct Binary {
+    /// The server's release binary; by default the one beside this program.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+/// How much the server logs.
+#[derive(Clone, Copy)]
+pub(crate) enum Log {
+    /// Only what goes wrong.
+    Quiet,
+    /// Everything; the lines that tell of conflicts are counted.
+    CountConflicts,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    conflicts: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Starts a server and waits for its ready line.
+    pub(crate) fn start(binary: &Binary, flags: &[String], log: Log) -> Result<Server> {
+        let beside =
+            || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("campanile"));
+        let path = binary.binary.clone().map_or_else(beside, Ok)?;
+        let mut command = Command::new(&path);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let level = if matches!(log, Log::Quiet) { "warn" } else { "debug" };
+        command.args(["--log-level", level]).args(flags);
+        command.env("CAMPANILE_ACCESS_KEY_ID", ACCESS_KEY_ID);
+        command.env("CAMPANILE_SECRET_ACCESS_KEY", SECRET);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if matches!(log, Log::CountConflicts) {
+            command.stderr(Stdio::piped());
+        }
+        let mut child = command.spawn().with_context(|| path.display().to_string())?;
+        let conflicts = Arc::new(AtomicUsize::new(0));
+        if let Some(lines) = child.stderr.take() {
+            let conflicts = conflicts.clone();
+            std::thread::spawn(move || count_conflicts(BufReader::new(lines), &conflicts));
+        }
+        let stdout = child.stdout.take().context("the output is piped")?;
+        let mut server =
+            Server { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), conflicts };
+        let mut line = String::new();
+        BufReader::new(stdout.take(1_024)).read_line(&mut line)?;
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix("api=http://"));
+        let Some(address) = address else { bail!("{} did not become ready", path.display()) };
+        server.address = address.parse()?;
+        Ok(server)
+    }
+
+    /// Returns the process, for its CPU time.
+    pub(crate) fn process(&self) -> Whose {
+        Whose::Process(self.child.id())
+    }
+
+    /// Returns how often a handler was run again.
+    pub(crate) fn conflicts(&self) -> usize {
+        self.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Returns what signs for this server.
+    pub(crate) fn client(&self) -> Client {
+        Client {
+            address: self.address,
+            region: REGION,
+            access_key_id: ACCESS_KEY_ID,
+            secret: SecretKey::new(SECRET),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What the run wrote goes with its folder, so nothing is lost by an end like this.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+fn count_conflicts(lines: impl std::io::BufRead, conflicts: &AtomicUsize) {
+    for line in lines.lines().map_while(Result::ok) {
+        if line.contains(CONFLICT_LINE) {
+            conflicts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A server at the end of a connection.
+pub(crate) struct Remote {
+    client: Client,
+    connection: Connection,
+}
+
+impl Remote {
+    pub(crate) async fn open(server: &Server) -> Result<Remote> {
+        let connection = Connection::open(server.address).await?;
+        Ok(Remote { client: server.client(), connection })
+    }
+}
+
+impl Api for Remote {
+    async fn call(&mut self, request: &Request) -> Result<Value> {
+        let bytes = self.client.signed(request, SystemClock.now_ms());
+        let answer = self.connection.call(&bytes).await?;
+        if answer.status >= 300 {
+            let text = String::from_utf8_lossy(&answer.body);
+            bail!("{} {} answered {} {text}", request.method, request.path, answer.status);
+        }
+        if answer.body.is_empty() {
+            Ok(Value::Null)
+        } else {
+            Ok(serde_json::from_slice(&answer.body)?)
+        }
+    }
+}

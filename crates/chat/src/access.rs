@@ -1,0 +1,175 @@
+//! Who may do what in a channel: the role table, readable beside docs/roles.md.
+//!
+//! Invariant: every channel operation asks [`require`] and nothing else decides about roles. What
+//! the caller is in the channel is read by points, and each point that was read is checked again
+//! by the commit, so a member who is removed at the same moment does not slip through.
+
+use store::Txn;
+use wire::messaging::{ChannelMembershipType, ChannelMode, ChannelPrivacy};
+
+use crate::cx::Cx;
+use crate::error::{Error, Result};
+use crate::identity::app_instance_admin;
+use crate::messaging::channel::Channel;
+use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::channel_moderator;
+
+/// What a caller wants to do in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    DescribeChannel,
+    DeleteChannel,
+    /// Add somebody else.
+    AddMember,
+    /// Add somebody else whom the others do not see.
+    AddHiddenMember,
+    /// Add oneself.
+    Join,
+    ReadMembers,
+    ReadHiddenMembers,
+    /// Remove somebody else.
+    RemoveMember,
+    /// Remove oneself.
+    Leave,
+    SendMessage,
+    ReadMessages,
+}
+
+/// On what a permission depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grant {
+    Yes,
+    No,
+    /// Only where the channel is PUBLIC.
+    Public,
+    /// Only where the channel is UNRESTRICTED.
+    Unrestricted,
+}
+
+use Grant::{No, Public, Unrestricted, Yes};
+
+/// The grants of one action, by what the caller is in the channel; the best of them counts.
+struct Row {
+    admin: Grant,
+    moderator: Grant,
+    member: Grant,
+    hidden: Grant,
+    stranger: Grant,
+}
+
+const fn row(admin: Grant, moderator: Grant, member: Grant, hidden: Grant, stranger: Grant) -> Row {
+    Row { admin, moderator, member, hidden, stranger }
+}
+
+impl Action {
+    #[rustfmt::skip]
+    const fn row(self) -> Row {
+        match self {
+            //                              admin moderator  member        hidden  stranger
+            Self::DescribeChannel   => row(Yes,   Yes,       Yes,          Yes,    Public),
+            Self::DeleteChannel     => row(Yes,   Yes,       No,           No,     No),
+            Self::AddMember         => row(Yes,   Yes,       Unrestricted, No,     No),
+            Self::AddHiddenMember   => row(Yes,   Yes,       No,           No,     No),
+            Self::Join              => row(Yes,   Yes,       No,           No,     Public),
+            Self::ReadMembers       => row(Yes,   Yes,       Yes,          Yes,    Public),
+            Self::ReadHiddenMembers => row(Yes,   Yes,       No,           No,     No),
+            Self::RemoveMember      => row(Yes,   Yes,       No,           No,     No),
+            Self::Leave             => row(Yes,   Yes,       Yes,          Yes,    No),
+            Self::SendMessage       => row(No,    No,        Yes,          No,     No),
+            Self::ReadMessages      => row(Yes,   Yes,       Yes,          Yes,    Public),
+        }
+    }
+}
+
+impl Grant {
+    fn holds(self, channel: &Channel) -> bool {
+        match self {
+            Yes => true,
+            No => false,
+            Public => channel.privacy == ChannelPrivacy::Public,
+            Unrestricted => channel.mode == ChannelMode::Unrestricted,
+        }
+    }
+}
+
+/// Lets the caller pass when one of his roles allows `action` in `channel`.
+///
+/// Roles are asked for in the order in which they are commonest, and no further than needed.
+///
+/// # Errors
+/// Forbidden when no role allows it.
+pub(crate) async fn require(
+    cx: &Cx,
+    tx: &mut Txn,
+    action: Action,
+    channel: &Channel,
+) -> Result<()> {
+    let actor = cx.actor()?;
+    let uid = actor.principal.uid;
+    let row = action.row();
+    if row.stranger.holds(channel) {
+        return Ok(());
+    }
+    if row.member.holds(channel) || row.hidden.holds(channel) {
+        let membership: Option<ChannelMembership> =
+            tx.get(&ChannelMembership::key_of(channel.uid, uid)).await?;
+        let grant = membership.map_or(No, |membership| match membership.r#type {
+            ChannelMembershipType::Default => row.member,
+            ChannelMembershipType::Hidden => row.hidden,
+        });
+        if grant.holds(channel) {
+            return Ok(());
+        }
+    }
+    if row.moderator.holds(channel) && channel_moderator::is(tx, channel.uid, uid).await? {
+        return Ok(());
+    }
+    if row.admin.holds(channel) && is_admin(cx, tx).await? {
+        return Ok(());
+    }
+    Err(Error::forbidden())
+}
+
+/// Whether the caller is an admin of his app instance.
+pub(crate) async fn is_admin(cx: &Cx, tx: &mut Txn) -> Result<bool> {
+    let actor = cx.actor()?;
+    app_instance_admin::is(tx, actor.app_instance, actor.principal.uid).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each action as docs/roles.md calls it.
+    const NAMES: [(Action, &str); 11] = [
+        (Action::DescribeChannel, "describe the channel"),
+        (Action::DeleteChannel, "delete the channel"),
+        (Action::AddMember, "add somebody else"),
+        (Action::AddHiddenMember, "add a hidden member"),
+        (Action::Join, "join by himself"),
+        (Action::ReadMembers, "read the members"),
+        (Action::ReadHiddenMembers, "read the hidden members"),
+        (Action::RemoveMember, "remove somebody else"),
+        (Action::Leave, "leave"),
+        (Action::SendMessage, "send a message"),
+        (Action::ReadMessages, "read messages"),
+    ];
+
+    #[test]
+    fn role_table_is_the_documented_one() {
+        let documented = include_str!("../../../docs/roles.md");
+        let word = |grant| match grant {
+            Yes => "yes",
+            No => "no",
+            Public => "public",
+            Unrestricted => "unrestricted",
+        };
+        for (action, name) in NAMES {
+            let Row { admin, moderator, member, hidden, stranger } = action.row();
+            let grants = [admin, moderator, member, hidden, stranger].map(word).join(" | ");
+            let line = format!("\n| {name} | {grants} |\n");
+            assert!(documented.contains(&line), "docs/roles.md lacks:{line}");
+        }
+        assert_eq!(documented.matches("\n| ").count(), NAMES.len() + 1, "one line an action");
+    }
+}

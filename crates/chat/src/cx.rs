@@ -1,0 +1,113 @@
+//! The context of one request: who acts, when, and the source of ids.
+//!
+//! Invariant: a rule learns the time and draws ids from here alone, so that every test can set
+//! them. The context of a request does not change while its handler is run again.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use store::{Entropy, Stamp, Uid};
+use wire::arn::{Arn, Resource};
+
+use crate::error::{Error, Result};
+use crate::ids::{self, MessageIds};
+use crate::principal::{Kind, Principal};
+
+/// What is the same for every request of this store: the place in its ARNs and its keys.
+pub(crate) struct Place {
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) token_key: [u8; 32],
+    pub(crate) message_ids: Arc<MessageIds>,
+}
+
+/// The live user or bot in whose name a request is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub(crate) app_instance: Uid,
+    pub(crate) principal: Principal,
+}
+
+/// The context of one request.
+pub(crate) struct Cx {
+    pub(crate) place: Arc<Place>,
+    pub(crate) now_ms: i64,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) endpoint: String,
+}
+
+impl Cx {
+    /// Returns the bearer.
+    ///
+    /// # Errors
+    /// Unauthorized when the request has none.
+    pub(crate) fn actor(&self) -> Result<&Actor> {
+        self.actor.as_ref().ok_or_else(Error::unauthorized)
+    }
+
+    /// Draws a uid that no other resource has or will have.
+    pub(crate) fn new_uid(&self) -> Uid {
+        ids::uid(self.now_ms, &*self.entropy)
+    }
+
+    /// Draws the id of an app instance or a channel.
+    pub(crate) fn new_uuid(&self) -> Uid {
+        ids::uuid(&*self.entropy)
+    }
+
+    /// Draws the tail of a message id that is not stored.
+    pub(crate) fn new_nonce(&self) -> [u8; 20] {
+        let mut nonce = [0; 20];
+        self.entropy.fill(&mut nonce);
+        nonce
+    }
+
+    /// Returns the id of a stored message.
+    pub(crate) fn message_id(&self, channel: Uid, stamp: Stamp) -> String {
+        self.place.message_ids.of(channel, stamp)
+    }
+
+    /// Returns the app instance and resource of an ARN of this region and account.
+    pub(crate) fn parse_arn(&self, text: &str) -> Option<(Uid, Resource)> {
+        self.place.parse_arn(text)
+    }
+
+    pub(crate) fn app_instance_arn(&self, app_instance: Uid) -> String {
+        self.place.app_instance_arn(app_instance)
+    }
+
+    pub(crate) fn channel_arn(&self, app_instance: Uid, id: &str) -> String {
+        self.place.channel_arn(app_instance, id)
+    }
+
+    pub(crate) fn principal_arn(&self, app_instance: Uid, kind: Kind, id: &str) -> String {
+        match kind {
+            Kind::User => self.place.below(app_instance, "user", id),
+            Kind::Bot => self.place.below(app_instance, "bot", id),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn parse_arn(&self, text: &str) -> Option<(Uid, Resource)> {
+        let arn = Arn::from_str(text).ok()?;
+        if arn.region != self.region || arn.account != self.account {
+            return None;
+        }
+        Some((ids::parse_uuid(&arn.app_instance)?, arn.resource))
+    }
+
+    fn app_instance_arn(&self, app_instance: Uid) -> String {
+        let id = ids::uuid_text(app_instance);
+        format!("arn:aws:chime:{}:{}:app-instance/{id}", self.region, self.account)
+    }
+
+    fn channel_arn(&self, app_instance: Uid, id: &str) -> String {
+        self.below(app_instance, "channel", id)
+    }
+
+    fn below(&self, app_instance: Uid, kind: &str, id: &str) -> String {
+        format!("{}/{kind}/{id}", self.app_instance_arn(app_instance))
+    }
+}

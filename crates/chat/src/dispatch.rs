@@ -1,0 +1,299 @@
+//! From a verified request to its answer: decode, bearer, rule, commit.
+//!
+//! Invariants: the order of refusals is the order of this file; a handler answers only errors that
+//! its operation declares; a handler whose commit met a conflict is run again on fresh reads, and
+//! one that keeps meeting it answers 503, never 409.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+
+use store::{Failure, Key, Stamp, Txn, Uid};
+use wire::arn::Resource;
+use wire::operation::Bearer;
+use wire::{Error as WireError, ErrorCode, Operation, OperationId, rest_json};
+
+use crate::cx::{Actor, Cx};
+use crate::error::{Error, Result};
+use crate::identity::app_instance::AppInstance;
+use crate::identity::app_instance_user::AppInstanceUser;
+use crate::limits::{self, Quota};
+use crate::messaging::channel::Channel;
+use crate::{Answer, Call, Chat, principal};
+
+/// The rule of one operation.
+pub(crate) trait Handle<O: Operation> {
+    /// Whether the rule is run first on rows as they were seen lately. Worth it for what nearly
+    /// always commits; a guess leads to nothing but a commit.
+    const GUESSES: bool = false;
+
+    /// Reads and writes through `tx`, which is committed afterwards. May run more than once.
+    fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &O::Input,
+    ) -> impl Future<Output = Result<Reply<O::Output>>> + Send;
+}
+
+/// What a handler answers.
+pub(crate) enum Reply<T> {
+    /// The output, whatever the commit's stamp is.
+    Ready(T),
+    /// An output that tells the stamp.
+    Stamped(Box<dyn FnOnce(Stamp) -> T + Send>),
+    /// Nothing is stored: the event goes to those who are connected.
+    Published { home: Uid, event: store::Event, output: Box<dyn FnOnce(Stamp) -> T + Send> },
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn stamped(output: impl FnOnce(Stamp) -> T + Send + 'static) -> Self {
+        Self::Stamped(Box::new(output))
+    }
+}
+
+macro_rules! dispatch {
+    ($($service:ident :: $operation:ident),* $(,)?) => {
+        impl Chat {
+            /// Answers one request whose signature was verified.
+            ///
+            /// # Errors
+            /// What the client is to be told, always one of the errors that the operation declares
+            /// or of the front's own.
+            pub async fn call(&self, call: Call) -> std::result::Result<Answer, WireError> {
+                match call.route.operation {
+                    $(OperationId::$operation => {
+                        Box::pin(self.serve::<wire::$service::$operation>(&call)).await
+                    })*
+                }
+            }
+        }
+    };
+}
+wire::for_each_operation!(dispatch);
+
+impl Chat {
+    async fn serve<O: Operation>(&self, call: &Call) -> std::result::Result<Answer, WireError>
+    where
+        Self: Handle<O>,
+    {
+        let query = call.raw_query.as_deref();
+        let input = rest_json::decode::<O>(&call.route.labels, query, &call.body)?;
+        let output =
+            self.run::<O>(call, &input).await.map_err(|error| declared::<O>(error, call))?;
+        Ok(Answer { status: O::STATUS, body: rest_json::encode(&output) })
+    }
+
+    async fn run<O: Operation>(&self, call: &Call, input: &O::Input) -> Result<O::Output>
+    where
+        Self: Handle<O>,
+    {
+        if <Self as Handle<O>>::GUESSES
+            && let Some(output) = self.guess::<O>(call, input).await?
+        {
+            return Ok(output);
+        }
+        for _ in 0..limits::ATTEMPTS_MAX {
+            let mut tx = self.begin::<O>();
+            let cx = self.cx::<O>(&mut tx, call).await?;
+            let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
+            if let Reply::Published { home, event, output } = reply {
+                let stamp = self.0.store.engine().publish(home, vec![event]).await;
+                return stamp.map(output).map_err(refused);
+            }
+            match tx.commit(O::NAME).await {
+                Ok(stamp) => return Ok(finish(reply, stamp)),
+                Err(Failure::Conflict(_)) => {
+                    self.0.conflicts.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
+                }
+                Err(failure) => return Err(refused(failure)),
+            }
+        }
+        tracing::warn!(operation = O::NAME, request_id = call.request_id, "conflicts exhausted");
+        Err(Error::unavailable())
+    }
+
+    fn begin<O: Operation>(&self) -> Txn
+    where
+        Self: Handle<O>,
+    {
+        if <Self as Handle<O>>::GUESSES {
+            return self.0.store.begin_fresh();
+        }
+        self.0.store.begin()
+    }
+
+    /// Runs the rule on what is known without a read; nothing comes of it but a commit.
+    async fn guess<O: Operation>(&self, call: &Call, input: &O::Input) -> Result<Option<O::Output>>
+    where
+        Self: Handle<O>,
+    {
+        let mut tx = self.0.store.begin_guessing();
+        let reply = match self.cx::<O>(&mut tx, call).await {
+            Ok(cx) => <Self as Handle<O>>::handle(&cx, &mut tx, input).await,
+            Err(error) => Err(error),
+        };
+        let Ok(reply @ Reply::Stamped(_)) = reply else { return Ok(None) };
+        match tx.commit(O::NAME).await {
+            Ok(stamp) => Ok(Some(finish(reply, stamp))),
+            Err(Failure::Conflict(_)) => Ok(None),
+            Err(failure) => Err(refused(failure)),
+        }
+    }
+
+    async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call) -> Result<Cx> {
+        let mut cx = self.nobodys_cx(call.endpoint.clone());
+        let bearer = call.bearer.as_deref();
+        cx.actor = match (O::BEARER, bearer) {
+            (Bearer::None, _) | (Bearer::Optional, None) => None,
+            (Bearer::Required, None) => return Err(Error::unauthorized()),
+            (_, Some(bearer)) => Some(actor(&cx, tx, bearer, call).await?),
+        };
+        Ok(cx)
+    }
+}
+
+/// Returns the live principal that the bearer header names, loading what the rule will ask for
+/// next in the same read.
+async fn actor(cx: &Cx, tx: &mut Txn, bearer: &str, call: &Call) -> Result<Actor> {
+    let Some((app_instance, resource)) = cx.parse_arn(bearer) else {
+        return Err(Error::unauthorized());
+    };
+    let mut keys = vec![AppInstance::key_of(app_instance)];
+    if let Resource::User(id) = &resource {
+        keys.push(AppInstanceUser::key_of(app_instance, id));
+    }
+    keys.extend(call.route.labels.iter().filter_map(|(label, arn)| channel_key(cx, label, arn)));
+    tx.load(&keys).await?;
+    if tx.get::<AppInstance>(&AppInstance::key_of(app_instance)).await?.is_none() {
+        return Err(Error::unauthorized());
+    }
+    let principal = principal::find(cx, tx, app_instance, bearer).await?;
+    Ok(Actor { app_instance, principal: principal.ok_or_else(Error::unauthorized)? })
+}
+
+fn channel_key(cx: &Cx, label: &str, arn: &str) -> Option<Key> {
+    let (app_instance, resource) = (label == "channelArn").then(|| cx.parse_arn(arn))??;
+    match resource {
+        Resource::Channel(id) => Some(Channel::key_of(app_instance, &id)),
+        _ => None,
+    }
+}
+
+fn finish<T>(reply: Reply<T>, stamp: Option<Stamp>) -> T {
+    match reply {
+        Reply::Ready(output) => output,
+        Reply::Stamped(output) | Reply::Published { output, .. } => {
+            debug_assert!(stamp.is_some(), "a stamped reply belongs to a batch that was committed");
+            output(stamp.unwrap_or(Stamp { ms: 0, seq: 0 }))
+        }
+    }
+}
+
+/// Turns a failed commit into its answer. Conflicts are run again and do not come here.
+pub(crate) fn refused(failure: Failure) -> Error {
+    match failure {
+        Failure::Bound(key) => Error::limit_exceeded(Quota::of(&key)),
+        Failure::Unavailable(cause) => Error::from(cause),
+        Failure::Conflict(_) | Failure::Unknown(_) => Error::unavailable(),
+    }
+}
+
+/// The errors that every operation may answer, though not each model lists them.
+const ALWAYS_DECLARED: [ErrorCode; 4] = [
+    ErrorCode::Unauthorized,
+    ErrorCode::Throttled,
+    ErrorCode::ServiceFailure,
+    ErrorCode::ServiceUnavailable,
+];
+
+/// Lets only errors through that the operation declares; anything else is a defect of a handler.
+fn declared<O: Operation>(error: Error, call: &Call) -> WireError {
+    let error = error.into_wire();
+    if O::ERRORS.contains(&error.code()) || ALWAYS_DECLARED.contains(&error.code()) {
+        return error;
+    }
+    tracing::error!(
+        operation = O::NAME,
+        request_id = call.request_id,
+        error = error.code().exception(),
+        "a handler answered an error that its operation does not declare"
+    );
+    debug_assert!(false, "{} does not declare {}", O::NAME, error.code().exception());
+    WireError::service_failure()
+}
+
+/// Operations that are routed, decoded and checked, and whose rule is not written yet.
+macro_rules! unimplemented {
+    ($($service:ident :: $operation:ident),* $(,)?) => {
+        $(impl Handle<wire::$service::$operation> for Chat {
+            async fn handle(
+                _cx: &Cx,
+                _tx: &mut Txn,
+                _input: &<wire::$service::$operation as Operation>::Input,
+            ) -> Result<Reply<<wire::$service::$operation as Operation>::Output>> {
+                let name = wire::$service::$operation::NAME;
+                Err(Error::bad_request(format!("{name} is not available in this version")))
+            }
+        })*
+    };
+}
+
+unimplemented! {
+    identity::CreateAppInstanceBot,
+    identity::DeleteAppInstanceAdmin,
+    identity::DeleteAppInstanceBot,
+    identity::DeregisterAppInstanceUserEndpoint,
+    identity::DescribeAppInstanceAdmin,
+    identity::DescribeAppInstanceBot,
+    identity::DescribeAppInstanceUserEndpoint,
+    identity::GetAppInstanceRetentionSettings,
+    identity::ListAppInstanceAdmins,
+    identity::ListAppInstanceBots,
+    identity::ListAppInstanceUserEndpoints,
+    identity::ListTagsForResource,
+    identity::PutAppInstanceRetentionSettings,
+    identity::PutAppInstanceUserExpirationSettings,
+    identity::RegisterAppInstanceUserEndpoint,
+    identity::TagResource,
+    identity::UntagResource,
+    identity::UpdateAppInstance,
+    identity::UpdateAppInstanceBot,
+    identity::UpdateAppInstanceUser,
+    identity::UpdateAppInstanceUserEndpoint,
+    messaging::AssociateChannelFlow,
+    messaging::BatchCreateChannelMembership,
+    messaging::ChannelFlowCallback,
+    messaging::CreateChannelBan,
+    messaging::CreateChannelFlow,
+    messaging::CreateChannelModerator,
+    messaging::DeleteChannelBan,
+    messaging::DeleteChannelFlow,
+    messaging::DeleteChannelMessage,
+    messaging::DeleteChannelModerator,
+    messaging::DeleteMessagingStreamingConfigurations,
+    messaging::DescribeChannelBan,
+    messaging::DescribeChannelFlow,
+    messaging::DescribeChannelMembershipForAppInstanceUser,
+    messaging::DescribeChannelModeratedByAppInstanceUser,
+    messaging::DescribeChannelModerator,
+    messaging::DisassociateChannelFlow,
+    messaging::GetChannelMembershipPreferences,
+    messaging::GetChannelMessageStatus,
+    messaging::GetMessagingStreamingConfigurations,
+    messaging::ListChannelBans,
+    messaging::ListChannelFlows,
+    messaging::ListChannelMembershipsForAppInstanceUser,
+    messaging::ListChannelModerators,
+    messaging::ListChannelsAssociatedWithChannelFlow,
+    messaging::ListChannelsModeratedByAppInstanceUser,
+    messaging::ListSubChannels,
+    messaging::PutChannelExpirationSettings,
+    messaging::PutChannelMembershipPreferences,
+    messaging::PutMessagingStreamingConfigurations,
+    messaging::RedactChannelMessage,
+    messaging::SearchChannels,
+    messaging::UpdateChannel,
+    messaging::UpdateChannelFlow,
+    messaging::UpdateChannelMessage,
+    messaging::UpdateChannelReadMarker,
+}

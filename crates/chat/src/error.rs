@@ -1,0 +1,94 @@
+//! How a rule refuses: one wire error, made by a small function for each kind of refusal.
+//!
+//! Invariant: `?` turns a store that is away into 503 everywhere, and nothing else is turned into
+//! an answer by accident.
+
+use std::fmt;
+
+use wire::error::text;
+
+/// What a rule answers instead of its output.
+#[derive(Debug)]
+pub(crate) struct Error(wire::Error);
+
+/// The result of a rule.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The resource is not there for this caller, or his role does not allow it.
+    pub(crate) fn forbidden() -> Self {
+        Self(wire::Error::forbidden())
+    }
+
+    /// A user or bot named in the input is not a live one of the app instance.
+    pub(crate) fn unknown_member() -> Self {
+        Self(wire::Error::forbidden_with(text::BAD_MEMBER))
+    }
+
+    /// The bearer is missing, or not a live user or bot.
+    pub(crate) fn unauthorized() -> Self {
+        Self(wire::Error::unauthorized())
+    }
+
+    /// A sub-object that the caller might have seen is not there.
+    pub(crate) fn not_found(noun: &str) -> Self {
+        Self(wire::Error::not_found(format!("The {noun} was not found")))
+    }
+
+    /// The request contradicts what is there.
+    pub(crate) fn conflict(message: &'static str) -> Self {
+        Self(wire::Error::conflict(message))
+    }
+
+    /// The request is well formed and still makes no sense.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self(wire::Error::bad_request(message.into()))
+    }
+
+    /// A count quota is used up.
+    pub(crate) fn limit_exceeded(quota: Option<&crate::limits::Quota>) -> Self {
+        let message = quota.map_or_else(
+            || "A limit was exceeded".to_owned(),
+            |quota| format!("The limit of {} {} was exceeded", quota.max, quota.noun),
+        );
+        Self(wire::Error::limit_exceeded(message))
+    }
+
+    /// The store did not take the commit in time.
+    pub(crate) fn unavailable() -> Self {
+        Self(wire::Error::unavailable())
+    }
+
+    /// A stored row cannot be read.
+    pub(crate) fn corrupt(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(wire::Error::service_failure().with_source(cause))
+    }
+
+    pub(crate) fn into_wire(self) -> wire::Error {
+        self.0
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<wire::Error> for Error {
+    fn from(error: wire::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<store::Unavailable> for Error {
+    fn from(cause: store::Unavailable) -> Self {
+        Self(wire::Error::unavailable().with_source(cause))
+    }
+}
+
+impl From<Error> for wire::Error {
+    fn from(error: Error) -> Self {
+        error.0
+    }
+}

@@ -1,0 +1,197 @@
+//! Work that is left for later: what lies below a deleted resource, and rows that leave by time.
+//!
+//! Invariants: the batch that deletes a resource puts its purge job, so nothing below a deleted uid
+//! is forgotten; the job knows the uid alone and cannot touch a successor under the same name. A
+//! step is one batch that checks and rewrites the job's row, so it happens once on any number of
+//! nodes. A job that has more to do goes to the end of the line; its last step removes its row.
+
+mod purge;
+mod sweep;
+
+use serde::{Deserialize, Serialize};
+use store::{Direction, Failure, Key, Kind, Priority, Range, Record, Table, Txn, Uid};
+
+use crate::Chat;
+use crate::check::Proof;
+use crate::cx::Cx;
+use crate::dispatch;
+use crate::error::Result;
+use crate::limits;
+
+/// Key: when it is due, whose job it is. The row belongs to the home of the uid.
+pub(crate) static JOB: Table =
+    Table { name: "job", kind: Kind::Record, columns: &["task", "due_ms"] };
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// Removes everything below a deleted resource.
+    Purge(Doomed),
+}
+
+/// What was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Doomed {
+    AppInstance,
+    AppInstanceUser {
+        /// Where his channels are looked up.
+        app_instance: Uid,
+    },
+    Channel,
+}
+
+/// One piece of work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    uid: Uid,
+    task: Task,
+    due_ms: i64,
+}
+
+impl Proof for Job {
+    fn refers_to(&self) -> Vec<Uid> {
+        Vec::new()
+    }
+
+    fn uid(&self) -> Option<Uid> {
+        Some(self.uid)
+    }
+}
+
+impl Record for Job {
+    const TABLE: &'static Table = &JOB;
+
+    fn key(&self) -> Key {
+        due_key(self.due_ms).uid(self.uid)
+    }
+}
+
+fn due_key(due_ms: i64) -> Key {
+    Key::new(&JOB).u64(u64::try_from(due_ms).unwrap_or(0))
+}
+
+/// Puts the job that purges everything below `uid`, which this transaction deletes.
+pub(crate) fn purge(cx: &Cx, tx: &mut Txn, doomed: Doomed, uid: Uid) {
+    put(tx, &Job { uid, task: Task::Purge(doomed), due_ms: cx.now_ms });
+}
+
+fn put(tx: &mut Txn, job: &Job) {
+    tx.put_raw(job.key(), store::codec::encode(job));
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One batch was committed.
+    Worked,
+    /// Somebody else changed the rows first, so nothing was written; the next step reads afresh.
+    Overtaken,
+    /// Nothing is due.
+    Idle,
+}
+
+/// Whether a job has more to do than its step has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    More,
+}
+
+impl Chat {
+    /// Does one step of the first job that is due.
+    ///
+    /// # Errors
+    /// When the store does not answer or a row cannot be read; the job is tried again later.
+    pub async fn run_job_step(&self) -> std::result::Result<Step, wire::Error> {
+        Ok(self.job_step().await?)
+    }
+
+    /// Removes one batch of rows whose time is over.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn run_sweep_step(&self) -> std::result::Result<Step, wire::Error> {
+        Ok(self.sweep_step().await?)
+    }
+
+    async fn job_step(&self) -> Result<Step> {
+        let now_ms = self.nobodys_cx(String::new()).now_ms;
+        let due = Range::prefix(Key::new(&JOB)).before(due_key(now_ms.saturating_add(1)));
+        let first = self.0.store.view().list(&due, 1, Direction::Forward).await?.pop();
+        let Some(first) = first else { return Ok(Step::Idle) };
+        let job: Job = first.decode()?;
+        let outcome = self.step_of(&job).await;
+        if outcome.is_err() {
+            self.postpone(&job).await;
+        }
+        outcome
+    }
+
+    async fn step_of(&self, job: &Job) -> Result<Step> {
+        match self.prepare(job).await? {
+            Some(tx) => commit(tx, "job_step").await,
+            None => Ok(Step::Overtaken),
+        }
+    }
+
+    /// Reads what the next step of `job` changes; nothing when the job is no longer there.
+    async fn prepare(&self, job: &Job) -> Result<Option<Txn>> {
+        let mut tx = self.begin_low();
+        // The job is read before the lists, so that a step which comes in between is a conflict.
+        if !tx.exists(&job.key()).await? {
+            return Ok(None);
+        }
+        let cx = self.nobodys_cx(String::new());
+        let Task::Purge(doomed) = job.task;
+        tx.hold(job.uid);
+        let left = purge::step(&cx, &self.0.store.view(), &mut tx, doomed, job.uid).await?;
+        tx.delete(job);
+        if left == Left::More {
+            put(&mut tx, &Job { due_ms: cx.now_ms, ..job.clone() });
+        }
+        Ok(Some(tx))
+    }
+
+    /// Lets a job rest whose step failed. That the store is away is no reason to say so twice.
+    async fn postpone(&self, job: &Job) {
+        let rested = async {
+            let mut tx = self.begin_low();
+            if tx.exists(&job.key()).await? {
+                let now_ms = self.nobodys_cx(String::new()).now_ms;
+                tx.set_home(job.uid);
+                tx.delete(job);
+                put(&mut tx, &Job { due_ms: now_ms + limits::JOB_RETRY_MS, ..job.clone() });
+            }
+            commit(tx, "job_rest").await
+        };
+        if let Err(error) = rested.await {
+            tracing::debug!(%error, "a job that failed is not put off");
+        }
+    }
+
+    async fn sweep_step(&self) -> Result<Step> {
+        let mut tx = self.begin_low();
+        let now_ms = self.nobodys_cx(String::new()).now_ms;
+        match sweep::step(&self.0.store.view(), &mut tx, now_ms).await? {
+            0 => Ok(Step::Idle),
+            _ => commit(tx, "sweep_step").await,
+        }
+    }
+
+    fn begin_low(&self) -> Txn {
+        let mut tx = self.0.store.begin();
+        tx.set_priority(Priority::Low);
+        tx
+    }
+}
+
+async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
+    match tx.commit(name).await {
+        Ok(_) => Ok(Step::Worked),
+        Err(Failure::Conflict(_)) => Ok(Step::Overtaken),
+        Err(failure) => Err(dispatch::refused(failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The steps of a purge: what goes with a deleted channel, user or app instance.
+//!
+//! Invariants: nothing new comes below a deleted uid, so a list that is empty stays empty; a record
+//! that counts is got, deleted and uncounted on all sides in one batch, whichever purge comes to
+//! it first; the uid's own counters and its home go last, in a batch that touches nothing else.
+//! Event rows are left to time.
+
+use store::{Direction, Entry, Key, Parts, Range, Record, Table, Txn, Uid, Unavailable, View};
+
+use crate::cx::Cx;
+use crate::error::Result;
+use crate::identity::app_instance::AppInstance;
+use crate::identity::app_instance_admin::{self, AppInstanceAdmin};
+use crate::identity::app_instance_user::{self, AppInstanceUser};
+use crate::identity::tags;
+use crate::job::{Doomed, Left};
+use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
+use crate::messaging::channel::{self, Channel};
+use crate::messaging::channel_ban::CHANNEL_BAN;
+use crate::messaging::channel_membership::{self, CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership};
+use crate::messaging::channel_message::CHANNEL_MESSAGE;
+use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
+
+/// Rows that go with one record at most: itself, its index rows, the counters or the job.
+const ROWS_PER_RECORD_MAX: usize = 4;
+
+/// Fills `tx` with the next step of the purge of `uid`.
+pub(super) async fn step(
+    cx: &Cx,
+    view: &View,
+    tx: &mut Txn,
+    doomed: Doomed,
+    uid: Uid,
+) -> Result<Left> {
+    let mut below = Below { view, tx, uid, room: STEP_ROWS_MAX };
+    match doomed {
+        Doomed::AppInstance => below.app_instance(cx).await,
+        Doomed::AppInstanceUser { app_instance } => below.user(cx, app_instance).await,
+        Doomed::Channel => below.channel().await,
+    }
+}
+
+/// What is below a deleted uid.
+struct Below<'a> {
+    view: &'a View,
+    tx: &'a mut Txn,
+    uid: Uid,
+    /// Rows that the step may still write.
+    room: usize,
+}
+
+impl Below<'_> {
+    async fn channel(&mut self) -> Result<Left> {
+        self.tx.set_home(self.uid);
+        let all = self.records(channel_membership::remove).await?
+            && self.records(channel_moderator::remove).await?
+            && self.rows(&CHANNEL_BAN).await?
+            && self.rows(&CHANNEL_MESSAGE).await?;
+        self.own(all).await
+    }
+
+    /// Admins go first and users last: a record refers to those that go after it.
+    async fn app_instance(&mut self, cx: &Cx) -> Result<Left> {
+        self.tx.set_home(self.uid);
+        let channel = |tx: &mut Txn, channel: &Channel| {
+            tx.hold(channel.uid);
+            channel::remove(cx, tx, channel);
+        };
+        let user = |tx: &mut Txn, user: &AppInstanceUser| {
+            tx.hold(user.uid);
+            app_instance_user::remove(cx, tx, user);
+        };
+        let all = self.records::<AppInstanceAdmin>(app_instance_admin::remove).await?
+            && self.records(channel).await?
+            && self.records(user).await?;
+        self.own(all).await
+    }
+
+    /// Takes the user out of one channel, whose home gives order to what its members hear.
+    async fn user(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
+        let Some((index, uid, id)) = self.first_channel().await? else {
+            self.tx.set_home(self.uid);
+            return self.own(true).await;
+        };
+        let tx = &mut *self.tx;
+        tx.delete_raw(index);
+        let instance = AppInstance::key_of(app_instance);
+        let channel = Channel::key_of(app_instance, &id);
+        let membership = ChannelMembership::key_of(uid, self.uid);
+        let moderator = channel_moderator::key_of(uid, self.uid);
+        let keys = [instance, channel, membership, moderator];
+        tx.load(&keys).await?;
+        let [instance, channel, membership, moderator] = &keys;
+        // The name may belong to another channel by now.
+        let channel = tx.get::<Channel>(channel).await?.filter(|channel| channel.uid == uid);
+        let is_heard = tx.exists(instance).await?;
+        let membership: Option<ChannelMembership> = tx.get(membership).await?;
+        let moderator: Option<ChannelModerator> = tx.get(moderator).await?;
+        // The home of a channel that was purged meanwhile must not come back.
+        let is_below = membership.is_some() || moderator.is_some();
+        tx.set_home(if is_below { uid } else { self.uid });
+        if let Some(membership) = membership {
+            match channel.filter(|_| is_heard) {
+                Some(channel) => channel_membership::leave(cx, tx, &channel, &membership).await?,
+                None => channel_membership::remove(tx, &membership),
+            }
+        }
+        if let Some(moderator) = moderator {
+            channel_moderator::remove(tx, &moderator);
+        }
+        Ok(Left::More)
+    }
+
+    /// Returns the first channel that the user is in or moderates: index row, uid and id.
+    async fn first_channel(&self) -> Result<Option<(Key, Uid, String)>> {
+        for table in [&CHANNEL_MEMBERSHIP_BY_MEMBER, &CHANNEL_MODERATOR_BY_MODERATOR] {
+            let range = Range::prefix(Key::new(table).uid(self.uid));
+            if let Some(row) = self.view.list(&range, 1, Direction::Forward).await?.pop() {
+                let mut parts = Parts::new(&row.key);
+                let channel = parts.uid().and_then(|_| parts.uid());
+                let channel =
+                    channel.ok_or_else(|| Unavailable::new("an index key cannot be read"))?;
+                let id = String::from_utf8_lossy(&row.value).into_owned();
+                return Ok(Some((Key::new(table).raw(&row.key), channel, id)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes records whose keys begin with the uid, as many as there is room for, and tells
+    /// whether that was all of them.
+    async fn records<R: Record>(&mut self, remove: impl Fn(&mut Txn, &R)) -> Result<bool> {
+        let limit = self.room / ROWS_PER_RECORD_MAX;
+        let keys = self.keys(R::TABLE, limit).await?;
+        self.room -= keys.len() * ROWS_PER_RECORD_MAX;
+        self.tx.load(&keys).await?;
+        for key in &keys {
+            if let Some(record) = self.tx.get::<R>(key).await? {
+                remove(self.tx, &record);
+            }
+        }
+        Ok(keys.len() < limit)
+    }
+
+    /// Removes rows that nothing counts or points to. Nobody can change them any more, so they are
+    /// neither read nor checked.
+    async fn rows(&mut self, table: &'static Table) -> Result<bool> {
+        let limit = self.room;
+        let keys = self.keys(table, limit).await?;
+        self.room -= keys.len();
+        let is_all = keys.len() < limit;
+        keys.into_iter().for_each(|key| self.tx.delete_raw(key));
+        Ok(is_all)
+    }
+
+    /// Removes what is the uid's own, once all below it went in the steps before. Deletes come
+    /// before adds within a batch, so that a counter cannot be removed where it is added to.
+    async fn own(&mut self, all: bool) -> Result<Left> {
+        if !all || self.room < STEP_ROWS_MAX {
+            return Ok(Left::More);
+        }
+        for counter in self.keys(&RESOURCE_COUNT, STEP_ROWS_MAX).await? {
+            self.tx.delete_raw(counter);
+        }
+        self.tx.delete_raw(tags::key_of(self.uid));
+        self.tx.delete_raw(Key::home(self.uid));
+        Ok(Left::Nothing)
+    }
+
+    /// Returns keys that begin with the uid.
+    async fn keys(&self, table: &'static Table, limit: usize) -> Result<Vec<Key>> {
+        let range = Range::prefix(Key::new(table).uid(self.uid));
+        let rows = self.view.keys(&range, limit, Direction::Forward).await?;
+        Ok(rows.iter().map(|row: &Entry| Key::new(table).raw(&row.key)).collect())
+    }
+}

@@ -1,0 +1,45 @@
+//! Rows that leave by time: request tokens that no request looks up, events that no session asks
+//! for.
+//!
+//! Invariant: rows leave by whole buckets of time, which their keys begin with, so that a sweep
+//! reads nothing that stays; a row stays at least as long as its life says.
+
+use store::table::{EVENT, event_bucket};
+use store::{Direction, Key, Range, Txn, Uid, View};
+
+use crate::error::Result;
+use crate::idempotency;
+use crate::limits::{RESUME_WINDOW_MS, STEP_ROWS_MAX, TOKEN_LIVES};
+
+/// Fills `tx` with the removal of the first rows whose time is over and returns their count.
+pub(super) async fn step(view: &View, tx: &mut Txn, now_ms: i64) -> Result<usize> {
+    for range in expired(now_ms) {
+        let rows = view.keys(&range, STEP_ROWS_MAX, Direction::Forward).await?;
+        if rows.is_empty() {
+            continue;
+        }
+        let key = |bytes: &[u8]| Key::new(range.table()).raw(bytes);
+        let keys: Vec<Key> = rows.iter().map(|row| key(&row.key)).collect();
+        let count = keys.len();
+        // The rows have many homes and no order among them any more.
+        tx.set_home(Uid::NIL);
+        tx.load(&keys).await?;
+        for key in keys {
+            tx.exists(&key).await?;
+            tx.delete_raw(key);
+        }
+        return Ok(count);
+    }
+    Ok(0)
+}
+
+fn expired(now_ms: i64) -> Vec<Range> {
+    let tokens = TOKEN_LIVES.into_iter().map(|life| idempotency::expired(life, now_ms));
+    tokens.chain([expired_events(now_ms)]).collect()
+}
+
+/// Returns the event rows of buckets whose last moment is out of the resume window.
+fn expired_events(now_ms: i64) -> Range {
+    let kept_from_ms = u64::try_from(now_ms).unwrap_or(0).saturating_sub(RESUME_WINDOW_MS);
+    Range::prefix(Key::new(&EVENT)).before(Key::new(&EVENT).u32(event_bucket(kept_from_ms)))
+}

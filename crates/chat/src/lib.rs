@@ -1,0 +1,185 @@
+//! The rules of identity and messaging: who may do what, and what it changes.
+//!
+//! Invariants: no IO but through `store`; no rule waits on the network; time and ids come from
+//! [`Cx`](cx::Cx); a rule reads points, a list reads ranges. A request handler is one transaction:
+//! it reads and writes through a `Txn` and `dispatch` commits it, so a handler may run twice.
+//! Read `dispatch.rs` first, then a slice, for example `messaging/channel_membership.rs`.
+
+mod access;
+mod check;
+mod cx;
+mod dispatch;
+mod error;
+mod event;
+mod idempotency;
+mod identity;
+mod ids;
+mod job;
+mod limits;
+mod messaging;
+mod page;
+mod principal;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use store::{Clock, Engine, Entropy, Store, Table};
+
+pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
+pub use event::{Effect, Event};
+pub use job::Step;
+pub use messaging::session::{SessionUser, Subscription};
+
+use ids::MessageIds;
+
+/// What a [`Chat`] is opened with.
+#[derive(Clone)]
+pub struct Options {
+    /// The region that stands in every ARN.
+    pub region: String,
+    /// The account id that stands in every ARN.
+    pub account: String,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store was made for another region or account, so its ARNs would no longer match.
+    #[error("the store was made for {made_for}, not for {asked_for}")]
+    Mismatch {
+        /// `region/account` of the store.
+        made_for: String,
+        /// `region/account` that was asked for.
+        asked_for: String,
+    },
+    /// The store does not answer.
+    #[error("the store is not available")]
+    Unavailable(#[source] store::Unavailable),
+}
+
+/// One request whose signature was verified.
+pub struct Call {
+    /// The operation and its decoded labels.
+    pub route: wire::route::Route,
+    /// The query string as received.
+    pub raw_query: Option<String>,
+    /// The body as received.
+    pub body: Bytes,
+    /// The `x-amz-chime-bearer` header.
+    pub bearer: Option<String>,
+    /// The `host[:port]` that GetMessagingSessionEndpoint answers.
+    pub endpoint: String,
+    /// The id under which this request is logged.
+    pub request_id: String,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON body, empty where the model has none.
+    pub body: Vec<u8>,
+}
+
+/// The rules over one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Chat(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    place: Arc<cx::Place>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Transactions that met a changed row.
+    conflicts: AtomicU64,
+}
+
+/// Returns every table that the rules use; an engine is opened with these.
+#[must_use]
+pub fn tables() -> Vec<&'static Table> {
+    let mut all = vec![&limits::RESOURCE_COUNT, &idempotency::REQUEST_TOKEN, &job::JOB];
+    all.extend(identity::TABLES);
+    all.extend(messaging::TABLES);
+    all
+}
+
+impl Chat {
+    /// Opens the rules over `engine`, making the store's keys at its first use.
+    ///
+    /// # Errors
+    /// When the store belongs to another region or account, or does not answer.
+    pub async fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Self, OpenError> {
+        let store = Store::new(engine);
+        let asked_for = format!("{}/{}", options.region, options.account);
+        let made_for = setting(&store, "region_account", || asked_for.clone().into_bytes()).await?;
+        if made_for != asked_for.as_bytes() {
+            let made_for = String::from_utf8_lossy(&made_for).into_owned();
+            return Err(OpenError::Mismatch { made_for, asked_for });
+        }
+        let token_key = secret(&store, "page_token_key", &*options.entropy).await?;
+        let message_id_key = secret(&store, "message_id_key", &*options.entropy).await?;
+        let place = cx::Place {
+            region: options.region,
+            account: options.account,
+            token_key,
+            message_ids: Arc::new(MessageIds::new(message_id_key)),
+        };
+        Ok(Self(Arc::new(Inner {
+            store,
+            place: Arc::new(place),
+            clock: options.clock,
+            entropy: options.entropy,
+            conflicts: AtomicU64::new(0),
+        })))
+    }
+
+    /// Returns how many transactions were run again because a row that they had read has changed.
+    #[must_use]
+    pub fn conflict_count(&self) -> u64 {
+        self.0.conflicts.load(Ordering::Relaxed)
+    }
+}
+
+impl Chat {
+    /// Returns the context of what nobody asked for, which starts now.
+    fn nobodys_cx(&self, endpoint: String) -> cx::Cx {
+        let inner = &self.0;
+        cx::Cx {
+            place: inner.place.clone(),
+            now_ms: i64::try_from(inner.clock.now_ms()).unwrap_or(i64::MAX),
+            entropy: inner.entropy.clone(),
+            actor: None,
+            endpoint,
+        }
+    }
+}
+
+async fn setting(
+    store: &Store,
+    name: &str,
+    make: impl FnOnce() -> Vec<u8> + Send,
+) -> Result<Vec<u8>, OpenError> {
+    store.setting(name, make).await.map_err(OpenError::Unavailable)
+}
+
+/// A 256-bit key that is made once and shared by every node of the store.
+async fn secret(store: &Store, name: &str, entropy: &dyn Entropy) -> Result<[u8; 32], OpenError> {
+    let bytes = setting(store, name, || {
+        let mut key = vec![0; 32];
+        entropy.fill(&mut key);
+        key
+    })
+    .await?;
+    let mut key = [0; 32];
+    key.copy_from_slice(&bytes[..32.min(bytes.len())]);
+    Ok(key)
+}

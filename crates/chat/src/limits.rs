@@ -1,0 +1,122 @@
+//! Every limit of the rules, with its unit and source, and the counters that quotas are judged by.
+//!
+//! Invariant: a count quota is a bounded add in the commit that creates the resource, so no number
+//! of concurrent creates can pass it; the commit that removes the resource frees the place.
+
+use store::{Key, Kind, Table, Uid};
+
+/// Counters of what exists, keyed by owner and label.
+pub(crate) static RESOURCE_COUNT: Table =
+    Table { name: "resource_count", kind: Kind::Counter, columns: &[] };
+
+/// The owner of what belongs to the account itself.
+pub(crate) const ACCOUNT: Uid = Uid([0; 16]);
+
+/// A count quota: the most that may exist below one owner.
+pub(crate) struct Quota {
+    /// The label in the counter's key.
+    label: &'static str,
+    /// The most that may exist.
+    pub(crate) max: i64,
+    /// What stands in the refusal.
+    pub(crate) noun: &'static str,
+}
+
+/// App instances of an account (service quotas page).
+pub(crate) const APP_INSTANCES: Quota =
+    Quota { label: "app_instances", max: 100, noun: "app instances in the account" };
+/// Users of an app instance (service quotas page).
+pub(crate) const APP_INSTANCE_USERS: Quota =
+    Quota { label: "users", max: 100_000, noun: "users in the app instance" };
+/// Admins of an app instance (service quotas page).
+pub(crate) const APP_INSTANCE_ADMINS: Quota =
+    Quota { label: "admins", max: 100, noun: "admins in the app instance" };
+/// Channels of an app instance (service quotas page).
+pub(crate) const CHANNELS: Quota =
+    Quota { label: "channels", max: 10_000_000, noun: "channels in the app instance" };
+/// Members of a channel, hidden ones included (service quotas page).
+pub(crate) const CHANNEL_MEMBERSHIPS: Quota =
+    Quota { label: "memberships", max: 10_000, noun: "memberships in the channel" };
+/// Channels that one user is a member of (service quotas page).
+pub(crate) const USER_MEMBERSHIPS: Quota =
+    Quota { label: "user_memberships", max: 20_000, noun: "memberships of the user" };
+/// Moderators of a channel (service quotas page).
+pub(crate) const CHANNEL_MODERATORS: Quota =
+    Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
+
+const ALL: [&Quota; 7] = [
+    &APP_INSTANCES,
+    &APP_INSTANCE_USERS,
+    &APP_INSTANCE_ADMINS,
+    &CHANNELS,
+    &CHANNEL_MEMBERSHIPS,
+    &USER_MEMBERSHIPS,
+    &CHANNEL_MODERATORS,
+];
+
+impl Quota {
+    /// Returns the counter's key below `owner`.
+    pub(crate) fn key(&self, owner: Uid) -> Key {
+        Key::new(&RESOURCE_COUNT).uid(owner).text(self.label)
+    }
+
+    /// Returns the quota whose counter has this key.
+    pub(crate) fn of(key: &Key) -> Option<&'static Self> {
+        ALL.into_iter().find(|quota| key.bytes().get(16..) == quota.key(ACCOUNT).bytes().get(16..))
+    }
+}
+
+/// Content of a STANDARD message, in UTF-8 bytes (developer guide, message types).
+pub(crate) const STANDARD_CONTENT_BYTES_MAX: usize = 4_096;
+/// Content of a CONTROL message, in UTF-8 bytes (developer guide, message types).
+pub(crate) const CONTROL_CONTENT_BYTES_MAX: usize = 30;
+/// All names and values of MessageAttributes together, in UTF-8 bytes (developer guide).
+pub(crate) const MESSAGE_ATTRIBUTES_BYTES_MAX: usize = 1_024;
+
+/// Items of a page when MaxResults is absent. Undocumented; the model's maximum.
+pub(crate) const PAGE_DEFAULT: usize = 50;
+/// Reads that one filtering list may make before it returns a short page with a token.
+pub(crate) const PAGE_READS_MAX: usize = 10;
+
+/// Runs of a handler whose commits keep meeting a conflict, before the caller gets a 503.
+pub(crate) const ATTEMPTS_MAX: usize = 20;
+
+/// How long a ClientRequestToken is remembered: rows stand in buckets of time, of which the current
+/// and the previous one are looked up and the others are swept.
+pub(crate) struct TokenLife {
+    /// Tells the rows of one life from those of another.
+    pub(crate) tag: u8,
+    /// The length of a bucket, which is the least life of a row; the greatest is twice that.
+    pub(crate) bucket_ms: i64,
+}
+
+/// Tokens of creates (undocumented; 24 to 48 hours).
+pub(crate) const CREATE_TOKENS: TokenLife = TokenLife { tag: 0, bucket_ms: 24 * 60 * 60 * 1_000 };
+/// Tokens of sends (undocumented; 20 to 40 minutes).
+pub(crate) const SEND_TOKENS: TokenLife = TokenLife { tag: 1, bucket_ms: 20 * 60 * 1_000 };
+/// Every life that a token may have.
+pub(crate) const TOKEN_LIVES: [&TokenLife; 2] = [&CREATE_TOKENS, &SEND_TOKENS];
+
+/// How long an event row is kept at least, for sessions that resume. Rows leave by whole buckets.
+pub(crate) const RESUME_WINDOW_MS: u64 = 15 * 60 * 1_000;
+
+/// Rows that one step of a job or of a sweep writes: few enough that no request waits long for it.
+pub(crate) const STEP_ROWS_MAX: usize = 100;
+/// How long a job rests whose step failed, so that it does not hold up the others.
+pub(crate) const JOB_RETRY_MS: i64 = 60 * 1_000;
+
+/// Rows that one read of a user's memberships takes when a session starts.
+pub(crate) const SESSION_ROWS_PER_READ: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_quota_is_found_again_by_its_counter_key() {
+        for quota in ALL {
+            let found = Quota::of(&quota.key(Uid([9; 16]))).map(|quota| quota.label);
+            assert_eq!(found, Some(quota.label));
+        }
+    }
+}

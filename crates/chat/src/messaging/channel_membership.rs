@@ -1,0 +1,379 @@
+//! Memberships: who is in a channel, visibly or hidden.
+//!
+//! Key: channel and member, both by uid, so a re-created user is no member. Indexes: the member's
+//! channels (whose row's version is the join), and the hidden members of a channel. The counters of
+//! channel and member equal the rows.
+
+use serde::{Deserialize, Serialize};
+use store::{Audience, Direction, Entry, Index, Key, Kind, Range, Record, Table, Txn, Uid};
+use wire::messaging::{
+    ChannelMembership as Described, ChannelMembershipSummary, ChannelMembershipType,
+    CreateChannelMembership, CreateChannelMembershipRequest, CreateChannelMembershipResponse,
+    DeleteChannelMembership, DeleteChannelMembershipRequest, DescribeChannelMembership,
+    DescribeChannelMembershipRequest, DescribeChannelMembershipResponse, ListChannelMemberships,
+    ListChannelMembershipsRequest, ListChannelMembershipsResponse,
+};
+use wire::time::Timestamp;
+
+use crate::access::{self, Action};
+use crate::check::Proof;
+use crate::cx::Cx;
+use crate::dispatch::{Handle, Reply};
+use crate::error::{Error, Result};
+use crate::event::{self, Effect};
+use crate::identity::app_instance_user::AppInstanceUser;
+use crate::messaging::channel::{self, Channel};
+use crate::messaging::{channel_ban, channel_moderator};
+use crate::page::Walk;
+use crate::principal::{self, Principal};
+use crate::{Chat, limits};
+
+pub(crate) static CHANNEL_MEMBERSHIP: Table = Table {
+    name: "channel_membership",
+    kind: Kind::Record,
+    columns: &["channel_id", "member", "type", "created_ms"],
+};
+
+/// Channel, member: the hidden ones.
+pub(crate) static CHANNEL_MEMBERSHIP_HIDDEN: Table =
+    Table { name: "channel_membership_hidden", kind: Kind::Index, columns: &[] };
+
+/// Member, channel: what a user is a member of; the value is the channel's id.
+pub(crate) static CHANNEL_MEMBERSHIP_BY_MEMBER: Table =
+    Table { name: "channel_membership_by_member", kind: Kind::Index, columns: &[] };
+
+/// One membership.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ChannelMembership {
+    channel: Uid,
+    channel_id: String,
+    pub(crate) member: Principal,
+    pub(crate) r#type: ChannelMembershipType,
+    invited_by: Principal,
+    created_ms: i64,
+    updated_ms: i64,
+}
+
+impl Record for ChannelMembership {
+    const TABLE: &'static Table = &CHANNEL_MEMBERSHIP;
+
+    fn key(&self) -> Key {
+        Self::key_of(self.channel, self.member.uid)
+    }
+
+    fn indexes(&self, out: &mut Vec<Index>) {
+        let member = self.member.uid;
+        out.push(Index {
+            key: Key::new(&CHANNEL_MEMBERSHIP_BY_MEMBER).uid(member).uid(self.channel),
+            value: self.channel_id.clone().into_bytes(),
+        });
+        if self.r#type == ChannelMembershipType::Hidden {
+            let key = Key::new(&CHANNEL_MEMBERSHIP_HIDDEN).uid(self.channel).uid(member);
+            out.push(Index { key, value: Vec::new() });
+        }
+    }
+}
+
+impl Proof for ChannelMembership {
+    fn counted(&self) -> Vec<Key> {
+        let of_channel = limits::CHANNEL_MEMBERSHIPS.key(self.channel);
+        vec![of_channel, limits::USER_MEMBERSHIPS.key(self.member.uid)]
+    }
+
+    fn refers_to(&self) -> Vec<Uid> {
+        vec![self.channel, self.member.uid]
+    }
+}
+
+impl ChannelMembership {
+    pub(crate) fn key_of(channel: Uid, member: Uid) -> Key {
+        Key::new(&CHANNEL_MEMBERSHIP).uid(channel).uid(member)
+    }
+
+    /// Returns the membership to which the caller invites `member`.
+    pub(crate) fn new(
+        cx: &Cx,
+        channel: &Channel,
+        member: Principal,
+        r#type: ChannelMembershipType,
+    ) -> Result<Self> {
+        Ok(Self {
+            channel: channel.uid,
+            channel_id: channel.id.clone(),
+            member,
+            r#type,
+            invited_by: cx.actor()?.principal.clone(),
+            created_ms: cx.now_ms,
+            updated_ms: cx.now_ms,
+        })
+    }
+
+    fn described(&self, cx: &Cx, channel: &Channel) -> Described {
+        Described {
+            invited_by: Some(self.invited_by.identity(cx, channel.app_instance)),
+            r#type: Some(self.r#type),
+            member: Some(self.member.identity(cx, channel.app_instance)),
+            channel_arn: Some(channel.arn(cx)),
+            created_timestamp: Some(Timestamp(self.created_ms)),
+            last_updated_timestamp: Some(Timestamp(self.updated_ms)),
+            ..Described::default()
+        }
+    }
+}
+
+/// Puts a membership that is not there yet and tells those who are to know.
+pub(crate) async fn enter(
+    cx: &Cx,
+    tx: &mut Txn,
+    channel: &Channel,
+    membership: &ChannelMembership,
+    effect: Option<Effect>,
+) -> Result<()> {
+    let member = membership.member.uid;
+    tx.exists(&membership.key()).await?;
+    tx.hold(member);
+    tx.put(membership);
+    let quota = limits::CHANNEL_MEMBERSHIPS;
+    tx.add(quota.key(channel.uid), 1, Some(quota.max));
+    let quota = limits::USER_MEMBERSHIPS;
+    tx.add(quota.key(member), 1, Some(quota.max));
+    tell(cx, tx, event::Kind::CreateChannelMembership, channel, membership, effect).await
+}
+
+/// Removes a membership that was got and tells those who are to know.
+pub(crate) async fn leave(
+    cx: &Cx,
+    tx: &mut Txn,
+    channel: &Channel,
+    membership: &ChannelMembership,
+) -> Result<()> {
+    remove(tx, membership);
+    let effect = Effect::Leave { channel: channel.uid, user: membership.member.uid };
+    let kind = event::Kind::DeleteChannelMembership;
+    tell(cx, tx, kind, channel, membership, Some(effect)).await
+}
+
+/// Removes a membership that was got, of a channel that is gone: nobody is left to be told.
+pub(crate) fn remove(tx: &mut Txn, membership: &ChannelMembership) {
+    tx.delete(membership);
+    tx.add(limits::CHANNEL_MEMBERSHIPS.key(membership.channel), -1, None);
+    tx.add(limits::USER_MEMBERSHIPS.key(membership.member.uid), -1, None);
+}
+
+/// Emits a membership event: to all members, or for a hidden one to the moderators and himself.
+async fn tell(
+    cx: &Cx,
+    tx: &mut Txn,
+    kind: event::Kind,
+    channel: &Channel,
+    membership: &ChannelMembership,
+    effect: Option<Effect>,
+) -> Result<()> {
+    let payload = membership.described(cx, channel);
+    if membership.r#type == ChannelMembershipType::Default {
+        tx.emit(event::membership(Audience::Members(channel.uid), kind, payload, effect));
+        return Ok(());
+    }
+    let member = membership.member.uid;
+    if !channel_moderator::is(tx, channel.uid, member).await? {
+        let himself = Audience::Users(vec![member]);
+        tx.emit(event::membership(himself, kind, payload.clone(), None));
+    }
+    tx.emit(event::membership(Audience::Moderators(channel.uid), kind, payload, effect));
+    Ok(())
+}
+
+/// Refuses a SubChannelId, which only elastic channels have.
+pub(crate) fn refuse_sub_channel(sub_channel_id: Option<&str>) -> Result<()> {
+    match sub_channel_id {
+        Some(_) => Err(Error::bad_request("The channel has no sub-channels")),
+        None => Ok(()),
+    }
+}
+
+impl Handle<CreateChannelMembership> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &CreateChannelMembershipRequest,
+    ) -> Result<Reply<CreateChannelMembershipResponse>> {
+        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
+        let himself = member.as_ref().is_some_and(|member| {
+            cx.actor.as_ref().is_some_and(|actor| actor.principal.uid == member.uid)
+        });
+        let action = match (input.r#type, himself) {
+            (ChannelMembershipType::Hidden, _) => Action::AddHiddenMember,
+            (ChannelMembershipType::Default, true) => Action::Join,
+            (ChannelMembershipType::Default, false) => Action::AddMember,
+        };
+        let known =
+            member.as_ref().map(|member| ChannelMembership::key_of(channel.uid, member.uid));
+        let exists = match &known {
+            Some(key) => tx.exists(key).await?,
+            None => false,
+        };
+        // A member who adds himself again is told so, whatever the channel allows to strangers.
+        if himself && exists {
+            return Err(already_member());
+        }
+        access::require(cx, tx, action, &channel).await?;
+        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        let member = member.ok_or_else(Error::unknown_member)?;
+        if channel_ban::is(tx, channel.uid, member.uid).await? {
+            return Err(Error::forbidden());
+        }
+        if exists {
+            return Err(already_member());
+        }
+        let moderator = channel_moderator::is(tx, channel.uid, member.uid).await?;
+        let join = Effect::Join { channel: channel.uid, user: member.uid, moderator };
+        let identity = member.identity(cx, channel.app_instance);
+        let membership = ChannelMembership::new(cx, &channel, member, input.r#type)?;
+        tx.set_home(channel.uid);
+        enter(cx, tx, &channel, &membership, Some(join)).await?;
+        Ok(Reply::Ready(CreateChannelMembershipResponse {
+            channel_arn: Some(channel.arn(cx)),
+            member: Some(identity),
+            sub_channel_id: None,
+        }))
+    }
+}
+
+fn already_member() -> Error {
+    Error::conflict("The user or bot is a member of the channel already")
+}
+
+impl Handle<DescribeChannelMembership> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &DescribeChannelMembershipRequest,
+    ) -> Result<Reply<DescribeChannelMembershipResponse>> {
+        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        access::require(cx, tx, Action::ReadMembers, &channel).await?;
+        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        let absent = || Error::not_found("channel membership");
+        let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
+        let member = member.ok_or_else(absent)?;
+        let membership: Option<ChannelMembership> =
+            tx.get(&ChannelMembership::key_of(channel.uid, member.uid)).await?;
+        let mut membership = membership.ok_or_else(absent)?;
+        membership.member = member;
+        let channel_membership = Some(membership.described(cx, &channel));
+        Ok(Reply::Ready(DescribeChannelMembershipResponse { channel_membership }))
+    }
+}
+
+impl Handle<ListChannelMemberships> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &ListChannelMembershipsRequest,
+    ) -> Result<Reply<ListChannelMembershipsResponse>> {
+        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let r#type = input.r#type.unwrap_or(ChannelMembershipType::Default);
+        let (action, table) = match r#type {
+            ChannelMembershipType::Default => (Action::ReadMembers, &CHANNEL_MEMBERSHIP),
+            ChannelMembershipType::Hidden => {
+                (Action::ReadHiddenMembers, &CHANNEL_MEMBERSHIP_HIDDEN)
+            }
+        };
+        access::require(cx, tx, action, &channel).await?;
+        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        let mut walk = Walk::start(
+            cx,
+            &[b"ListChannelMemberships", &channel.uid.0, r#type.as_str().as_bytes()],
+            Range::prefix(Key::new(table).uid(channel.uid)),
+            Direction::Forward,
+            input.max_results,
+            input.next_token.as_deref(),
+        )?;
+        let view = tx.view();
+        let mut channel_memberships = Vec::new();
+        loop {
+            let rows = walk.read(&view).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let members = members(&view, &channel, r#type, &rows).await?;
+            for (row, member) in rows.iter().zip(members) {
+                if !walk.has_room() {
+                    break;
+                }
+                walk.pass(row, member.is_some());
+                channel_memberships.extend(member.map(|member| ChannelMembershipSummary {
+                    member: Some(member.identity(cx, channel.app_instance)),
+                }));
+            }
+        }
+        Ok(Reply::Ready(ListChannelMembershipsResponse {
+            channel_arn: Some(channel.arn(cx)),
+            channel_memberships: Some(channel_memberships),
+            next_token: walk.next_token(cx),
+        }))
+    }
+}
+
+/// Returns for each row the live member that it shows, under his name of today; nothing for a row
+/// of the other type and for one whose user was deleted or is another by now.
+async fn members(
+    view: &store::View,
+    channel: &Channel,
+    r#type: ChannelMembershipType,
+    rows: &[Entry],
+) -> Result<Vec<Option<Principal>>> {
+    let memberships: Vec<Option<ChannelMembership>> = match r#type {
+        ChannelMembershipType::Default => {
+            rows.iter()
+                .map(|row| row.decode().map(Some))
+                .collect::<std::result::Result<_, store::Unavailable>>()?
+        }
+        ChannelMembershipType::Hidden => {
+            let key = |row: &Entry| Key::new(&CHANNEL_MEMBERSHIP).raw(&row.key);
+            view.get_many(&rows.iter().map(key).collect::<Vec<_>>()).await?
+        }
+    };
+    let shown = |membership: &Option<ChannelMembership>| {
+        membership.as_ref().filter(|membership| membership.r#type == r#type).cloned()
+    };
+    let shown: Vec<Option<ChannelMembership>> = memberships.iter().map(shown).collect();
+    let keys: Vec<Key> = shown
+        .iter()
+        .flatten()
+        .map(|shown| AppInstanceUser::key_of(channel.app_instance, &shown.member.id))
+        .collect();
+    let mut users = view.get_many::<AppInstanceUser>(&keys).await?.into_iter();
+    let live = shown.into_iter().map(|membership| {
+        let uid = membership?.member.uid;
+        users.next().flatten().filter(|user| user.uid == uid).map(AppInstanceUser::into_principal)
+    });
+    Ok(live.collect())
+}
+
+impl Handle<DeleteChannelMembership> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &DeleteChannelMembershipRequest,
+    ) -> Result<Reply<()>> {
+        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
+        let actor = cx.actor()?.principal.uid;
+        let himself = member.as_ref().is_some_and(|member| member.uid == actor);
+        let action = if himself { Action::Leave } else { Action::RemoveMember };
+        access::require(cx, tx, action, &channel).await?;
+        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        // The operation models no NotFound: a membership that is not there is refused.
+        let member = member.ok_or_else(Error::forbidden)?;
+        let membership: Option<ChannelMembership> =
+            tx.get(&ChannelMembership::key_of(channel.uid, member.uid)).await?;
+        let membership = membership.ok_or_else(Error::forbidden)?;
+        tx.set_home(channel.uid);
+        leave(cx, tx, &channel, &membership).await?;
+        Ok(Reply::Ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

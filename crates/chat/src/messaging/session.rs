@@ -1,0 +1,145 @@
+//! Messaging sessions: where to connect, who may, and which channels he hears.
+//!
+//! Invariant: a session hears the channels of a live user of a live app instance, each from the
+//! commit of his membership on.
+
+use std::collections::HashSet;
+
+use store::{Direction, Key, Parts, Range, Txn, Uid};
+use wire::arn::Resource;
+use wire::messaging::{
+    GetMessagingSessionEndpoint, GetMessagingSessionEndpointRequest,
+    GetMessagingSessionEndpointResponse, MessagingSessionEndpoint,
+};
+
+use crate::cx::Cx;
+use crate::dispatch::{Handle, Reply};
+use crate::error::Result;
+use crate::identity::app_instance::AppInstance;
+use crate::identity::app_instance_user::AppInstanceUser;
+use crate::messaging::channel::Channel;
+use crate::messaging::channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER;
+use crate::messaging::channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR;
+use crate::{Chat, limits};
+
+/// The user of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionUser {
+    /// His app instance.
+    pub app_instance: Uid,
+    /// The user.
+    pub user: Uid,
+}
+
+/// A channel that a session hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The channel, which is the home of its events.
+    pub channel: Uid,
+    /// The seq of the commit that made the user a member: what is older is not for him.
+    pub since_seq: u64,
+    /// Whether he hears what only moderators hear.
+    pub moderator: bool,
+}
+
+impl Handle<GetMessagingSessionEndpoint> for Chat {
+    async fn handle(
+        cx: &Cx,
+        _tx: &mut Txn,
+        _input: &GetMessagingSessionEndpointRequest,
+    ) -> Result<Reply<GetMessagingSessionEndpointResponse>> {
+        let endpoint = Some(MessagingSessionEndpoint { url: Some(cx.endpoint.clone()) });
+        Ok(Reply::Ready(GetMessagingSessionEndpointResponse { endpoint }))
+    }
+}
+
+impl Chat {
+    /// Returns the live user that `user_arn` names, or nothing when the session is to be refused.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn connect(
+        &self,
+        user_arn: &str,
+    ) -> std::result::Result<Option<SessionUser>, wire::Error> {
+        Ok(self.session_user(user_arn).await?)
+    }
+
+    /// Returns every channel that the user is a member of.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn memberships(
+        &self,
+        user: &SessionUser,
+    ) -> std::result::Result<Vec<Subscription>, wire::Error> {
+        Ok(self.subscriptions(user).await?)
+    }
+
+    async fn session_user(&self, user_arn: &str) -> Result<Option<SessionUser>> {
+        let Some((app_instance, Resource::User(id))) = self.0.place.parse_arn(user_arn) else {
+            return Ok(None);
+        };
+        let mut tx = self.0.store.begin();
+        let user = AppInstanceUser::key_of(app_instance, &id);
+        let instance = AppInstance::key_of(app_instance);
+        tx.load(&[instance.clone(), user.clone()]).await?;
+        if tx.get::<AppInstance>(&instance).await?.is_none() {
+            return Ok(None);
+        }
+        let user: Option<AppInstanceUser> = tx.get(&user).await?;
+        Ok(user.map(|user| SessionUser { app_instance, user: user.uid }))
+    }
+
+    async fn subscriptions(&self, user: &SessionUser) -> Result<Vec<Subscription>> {
+        let view = self.0.store.view();
+        let mut moderated = HashSet::new();
+        let table = &CHANNEL_MODERATOR_BY_MODERATOR;
+        for (channel, ..) in below(&view, Range::prefix(Key::new(table).uid(user.user))).await? {
+            moderated.insert(channel);
+        }
+        let table = &CHANNEL_MEMBERSHIP_BY_MEMBER;
+        let rows = below(&view, Range::prefix(Key::new(table).uid(user.user))).await?;
+        let keys: Vec<Key> =
+            rows.iter().map(|(_, _, id)| Channel::key_of(user.app_instance, id)).collect();
+        let mut subscriptions = Vec::with_capacity(rows.len());
+        for (keys, rows) in keys
+            .chunks(limits::SESSION_ROWS_PER_READ)
+            .zip(rows.chunks(limits::SESSION_ROWS_PER_READ))
+        {
+            let channels = view.get_many::<Channel>(keys).await?;
+            for (&(channel, since_seq, _), live) in rows.iter().zip(channels) {
+                // The name may belong to another channel by now.
+                if live.is_some_and(|live| live.uid == channel) {
+                    let moderator = moderated.contains(&channel);
+                    subscriptions.push(Subscription { channel, since_seq, moderator });
+                }
+            }
+        }
+        Ok(subscriptions)
+    }
+}
+
+/// Returns channel, seq of the commit and channel id of every index row in `range`.
+async fn below(view: &store::View, range: Range) -> Result<Vec<(Uid, u64, String)>> {
+    let mut all = Vec::new();
+    let mut rest = range.clone();
+    loop {
+        let rows = view.list(&rest, limits::SESSION_ROWS_PER_READ, Direction::Forward).await?;
+        for row in &rows {
+            let mut parts = Parts::new(&row.key);
+            let channel = parts.uid().and_then(|_| parts.uid());
+            let id = String::from_utf8_lossy(&row.value).into_owned();
+            all.extend(channel.map(|channel| (channel, row.ver.stamp().seq, id)));
+        }
+        match rows.last() {
+            Some(last) if rows.len() == limits::SESSION_ROWS_PER_READ => {
+                rest = range.clone().after(&last.key);
+            }
+            _ => return Ok(all),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! People and bots as the rules see them, and as they stay written in records.
+//!
+//! Invariant: "the same one" always means the same uid; id and name are for showing. A name in a
+//! record is the name at the time of writing.
+
+use serde::{Deserialize, Serialize};
+use store::{Txn, Uid};
+use wire::arn::Resource;
+use wire::{identity, messaging};
+
+use crate::cx::Cx;
+use crate::error::{Error, Result};
+use crate::identity::app_instance_user::AppInstanceUser;
+
+/// Which kind of principal an ARN names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    User,
+    Bot,
+}
+
+/// One user or bot: who, and under which name when this was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Principal {
+    pub(crate) uid: Uid,
+    pub(crate) kind: Kind,
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+impl Principal {
+    /// Returns the identity as the messaging service writes it.
+    pub(crate) fn identity(&self, cx: &Cx, app_instance: Uid) -> messaging::Identity {
+        messaging::Identity {
+            arn: Some(cx.principal_arn(app_instance, self.kind, &self.id)),
+            name: Some(self.name.clone()),
+        }
+    }
+
+    /// Returns the identity as the identity service writes it.
+    pub(crate) fn identity_of_admin(&self, cx: &Cx, app_instance: Uid) -> identity::Identity {
+        identity::Identity {
+            arn: Some(cx.principal_arn(app_instance, self.kind, &self.id)),
+            name: Some(self.name.clone()),
+        }
+    }
+}
+
+/// Returns the live user or bot of `app_instance` that `arn` names.
+pub(crate) async fn find(
+    cx: &Cx,
+    tx: &mut Txn,
+    app_instance: Uid,
+    arn: &str,
+) -> Result<Option<Principal>> {
+    let Some((found_in, resource)) = cx.parse_arn(arn) else { return Ok(None) };
+    if found_in != app_instance {
+        return Ok(None);
+    }
+    match resource {
+        Resource::User(id) => {
+            let user: Option<AppInstanceUser> =
+                tx.get(&AppInstanceUser::key_of(app_instance, &id)).await?;
+            Ok(user.map(AppInstanceUser::into_principal))
+        }
+        // No operation makes a bot yet, so no ARN names a live one.
+        _ => Ok(None),
+    }
+}
+
+/// Returns the live principal that an input member names.
+///
+/// # Errors
+/// Forbidden with the service's known text when there is none.
+pub(crate) async fn require(
+    cx: &Cx,
+    tx: &mut Txn,
+    app_instance: Uid,
+    arn: &str,
+) -> Result<Principal> {
+    find(cx, tx, app_instance, arn).await?.ok_or_else(Error::unknown_member)
+}

@@ -1,0 +1,294 @@
+//! A small world for the tests of the rules: the memory engine, a clock that is set by hand, and
+//! requests that go the whole way from path and JSON to the answer.
+
+mod counting;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
+use tokio::sync::mpsc;
+
+use crate::{Call, Chat, Effect, Event, Options, Step};
+
+pub(crate) use counting::{Calls, Counting};
+
+/// 2021-07-01T00:00:00Z.
+pub(crate) const START_MS: u64 = 1_625_097_600_000;
+const GROUPS_MAX: usize = 10_000;
+
+/// The rules over an empty memory engine, with one app instance.
+pub(crate) struct World {
+    pub(crate) chat: Chat,
+    pub(crate) clock: Arc<MockClock>,
+    pub(crate) app_instance: String,
+    /// What the rules ask of the store.
+    pub(crate) engine: Arc<Counting>,
+    events: mpsc::Receiver<Vec<Committed>>,
+    tokens: u32,
+}
+
+/// An event as a test looks at it.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) audience: Audience,
+    pub(crate) event_type: String,
+    pub(crate) payload: Value,
+    pub(crate) effect: Option<Effect>,
+}
+
+/// The status and JSON of an answer, or the status and exception of a refusal.
+pub(crate) type Outcome = Result<Value, (u16, &'static str)>;
+
+pub(crate) const FORBIDDEN: Outcome = Err((403, "ForbiddenException"));
+pub(crate) const BAD_REQUEST: Outcome = Err((400, "BadRequestException"));
+pub(crate) const CONFLICT: Outcome = Err((409, "ConflictException"));
+pub(crate) const NOT_FOUND: Outcome = Err((404, "NotFoundException"));
+pub(crate) const UNAUTHORIZED: Outcome = Err((401, "UnauthorizedClientException"));
+pub(crate) const LIMIT: Outcome = Err((400, "ResourceLimitExceededException"));
+
+/// Encodes an ARN as SDKs do in a path.
+pub(crate) fn label(arn: &str) -> String {
+    arn.replace(':', "%3A").replace('/', "%2F").replace('@', "%40")
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (sink, events) = mpsc::channel(GROUPS_MAX);
+        let clock = Arc::new(MockClock::new(START_MS));
+        let engine = store::memory::open(store::Options {
+            tables: crate::tables(),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            sink: Some(sink),
+        });
+        let engine = Arc::new(Counting::new(engine));
+        let chat = open(engine.clone(), &clock, 2).await;
+        let app_instance = String::new();
+        let mut world = Self { chat, clock, engine, app_instance, events, tokens: 0 };
+        world.app_instance = world.create_app_instance("app").await;
+        world
+    }
+
+    /// Sends a request and returns its answer.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Outcome {
+        let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
+        let route = wire::route::route(method, path, query).expect("the test names a known route");
+        let call = Call {
+            route,
+            raw_query: query.map(str::to_owned),
+            body: Bytes::from(if body.is_null() { String::new() } else { body.to_string() }),
+            bearer: (!bearer.is_empty()).then(|| bearer.to_owned()),
+            endpoint: "localhost:8080".to_owned(),
+            request_id: "test".to_owned(),
+        };
+        let answer = self.chat.call(call).await;
+        let answer = answer.map_err(|error| (error.code().status(), error.code().exception()))?;
+        Ok(match answer.body.as_slice() {
+            [] => Value::Null,
+            body => serde_json::from_slice(body).expect("answers are JSON"),
+        })
+    }
+
+    pub(crate) fn token(&mut self) -> String {
+        self.tokens += 1;
+        format!("token-{}", self.tokens)
+    }
+
+    pub(crate) async fn create_app_instance(&mut self, name: &str) -> String {
+        let body = json!({ "Name": name, "ClientRequestToken": self.token() });
+        let answer = self.call("POST", "/app-instances", "", body).await.expect("is created");
+        text(&answer["AppInstanceArn"])
+    }
+
+    pub(crate) async fn try_create_user(&mut self, id: &str) -> Outcome {
+        let body = json!({
+            "AppInstanceArn": self.app_instance, "AppInstanceUserId": id, "Name": id,
+            "ClientRequestToken": self.token(),
+        });
+        self.call("POST", "/app-instance-users", "", body).await
+    }
+
+    pub(crate) async fn create_user(&mut self, id: &str) -> String {
+        text(&self.try_create_user(id).await.expect("is created")["AppInstanceUserArn"])
+    }
+
+    pub(crate) async fn create_admin(&self, user: &str) -> Outcome {
+        let target = format!("/app-instances/{}/admins", label(&self.app_instance));
+        self.call("POST", &target, "", json!({ "AppInstanceAdminArn": user })).await
+    }
+
+    /// Creates a channel; `more` replaces or adds members of the request.
+    pub(crate) async fn try_create_channel(&mut self, bearer: &str, more: Value) -> Outcome {
+        let mut body = json!({
+            "AppInstanceArn": self.app_instance, "Name": "channel",
+            "ClientRequestToken": self.token(),
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        self.call("POST", "/channels", bearer, body).await
+    }
+
+    pub(crate) async fn create_channel(&mut self, bearer: &str, more: Value) -> String {
+        text(&self.try_create_channel(bearer, more).await.expect("is created")["ChannelArn"])
+    }
+
+    pub(crate) async fn join(&self, channel: &str, bearer: &str, member: &str) -> Outcome {
+        self.join_as(channel, bearer, member, "DEFAULT").await
+    }
+
+    pub(crate) async fn join_as(
+        &self,
+        channel: &str,
+        bearer: &str,
+        member: &str,
+        r#type: &str,
+    ) -> Outcome {
+        let target = format!("/channels/{}/memberships", label(channel));
+        self.call("POST", &target, bearer, json!({ "MemberArn": member, "Type": r#type })).await
+    }
+
+    pub(crate) async fn leave(&self, channel: &str, bearer: &str, member: &str) -> Outcome {
+        let target = format!("/channels/{}/memberships/{}", label(channel), label(member));
+        self.call("DELETE", &target, bearer, Value::Null).await
+    }
+
+    /// Sends a message; `more` replaces or adds members of the request.
+    pub(crate) async fn send_with(&mut self, channel: &str, bearer: &str, more: Value) -> Outcome {
+        let mut body = json!({
+            "Content": "hello", "Type": "STANDARD", "Persistence": "PERSISTENT",
+            "ClientRequestToken": self.token(),
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        let target = format!("/channels/{}/messages", label(channel));
+        self.call("POST", &target, bearer, body).await
+    }
+
+    pub(crate) async fn send(&mut self, channel: &str, bearer: &str, content: &str) -> Outcome {
+        self.send_with(channel, bearer, json!({ "Content": content })).await
+    }
+
+    pub(crate) async fn get(&self, target: &str, bearer: &str) -> Outcome {
+        self.call("GET", target, bearer, Value::Null).await
+    }
+
+    pub(crate) async fn delete(&self, target: &str, bearer: &str) -> Outcome {
+        self.call("DELETE", target, bearer, Value::Null).await
+    }
+
+    pub(crate) async fn messages(&self, channel: &str, bearer: &str, query: &str) -> Outcome {
+        self.get(&format!("/channels/{}/messages{query}", label(channel)), bearer).await
+    }
+
+    /// Returns the contents of the newest messages, newest first.
+    pub(crate) async fn contents(&self, channel: &str, bearer: &str) -> Vec<String> {
+        let answer = self.messages(channel, bearer, "").await.expect("is readable");
+        array(&answer["ChannelMessages"]).iter().map(|message| text(&message["Content"])).collect()
+    }
+
+    /// Returns the names of the members that a list shows.
+    pub(crate) async fn members(&self, channel: &str, bearer: &str, query: &str) -> Vec<String> {
+        let target = format!("/channels/{}/memberships{query}", label(channel));
+        let answer = self.get(&target, bearer).await.expect("is readable");
+        let members = array(&answer["ChannelMemberships"]);
+        members.iter().map(|membership| text(&membership["Member"]["Name"])).collect()
+    }
+
+    /// Follows the tokens of a list to its end and returns the items of `member`.
+    pub(crate) async fn pages(&self, target: &str, bearer: &str, member: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut next = String::new();
+        loop {
+            let join = if target.contains('?') { '&' } else { '?' };
+            let page = self.get(&format!("{target}{join}next-token={next}"), bearer).await;
+            let page = page.expect("the page is answered");
+            items.extend(array(&page[member]).clone());
+            match page["NextToken"].as_str() {
+                Some(token) => token.clone_into(&mut next),
+                None => return items,
+            }
+        }
+    }
+
+    /// Returns another node's rules over the same store.
+    pub(crate) async fn other_node(&self) -> Chat {
+        open(self.chat.0.store.engine().clone(), &self.clock, 3).await
+    }
+
+    /// Runs the jobs to their end and returns the count of their steps; the store is sound before
+    /// the first, between any two and after the last of them.
+    pub(crate) async fn run_jobs(&self) -> usize {
+        let mut step_count = 0;
+        loop {
+            assert_eq!(self.chat.check().await.expect("the store answers").findings, []);
+            match self.chat.run_job_step().await.expect("the step is done") {
+                Step::Worked => step_count += 1,
+                Step::Overtaken => panic!("nobody else is there"),
+                Step::Idle => return step_count,
+            }
+        }
+    }
+
+    /// Returns the count of rows in a table.
+    pub(crate) async fn row_count(&self, table: &'static Table) -> usize {
+        let all = store::Range::prefix(store::Key::new(table));
+        let view = self.chat.0.store.view();
+        let rows = view.keys(&all, usize::MAX, store::Direction::Forward).await;
+        rows.expect("the store answers").len()
+    }
+
+    /// Returns what was told since the last call.
+    pub(crate) fn heard(&mut self) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        while let Ok(group) = self.events.try_recv() {
+            for committed in group {
+                heard.extend(committed.events.iter().map(|event| hear(&committed, event)));
+            }
+        }
+        heard
+    }
+}
+
+async fn open(engine: Arc<dyn Engine>, clock: &Arc<MockClock>, seed: u64) -> Chat {
+    let options = Options {
+        region: "us-east-1".to_owned(),
+        account: "000000000000".to_owned(),
+        clock: clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+    };
+    Chat::open(engine, options).await.expect("the store opens")
+}
+
+fn hear(committed: &Committed, event: &store::Event) -> Heard {
+    let body: &Event = event.body.downcast_ref().expect("only events of chat are in the sink");
+    let frame = body.frame(committed.home, committed.stamp);
+    let frame: Value =
+        frame.map_or(Value::Null, |frame| serde_json::from_slice(&frame).expect("frames are JSON"));
+    let payload = frame["Payload"].as_str().unwrap_or("null");
+    Heard {
+        audience: event.audience.clone(),
+        event_type: frame["Headers"]["x-amz-chime-event-type"].as_str().unwrap_or("").to_owned(),
+        payload: serde_json::from_str(payload).expect("payloads are JSON"),
+        effect: body.effect(),
+    }
+}
+
+/// Returns the text of a JSON string.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("is a string").to_owned()
+}
+
+/// Returns the items of a JSON array.
+pub(crate) fn array(value: &Value) -> &Vec<Value> {
+    value.as_array().expect("is an array")
+}

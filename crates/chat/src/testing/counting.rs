@@ -1,0 +1,71 @@
+//! An engine that counts its calls, so that a test can hold what an operation costs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use store::{
+    Batch, BoxFuture, Direction, Engine, Entry, Event, Failure, Key, Range, Stamp, Uid, Unavailable,
+};
+
+/// Calls since the last look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) gets: u32,
+    pub(crate) scans: u32,
+    pub(crate) commits: u32,
+}
+
+/// See the head of this file.
+pub(crate) struct Counting {
+    pub(crate) engine: Arc<dyn Engine>,
+    gets: AtomicU32,
+    scans: AtomicU32,
+    commits: AtomicU32,
+}
+
+impl Counting {
+    pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
+        let none = AtomicU32::default;
+        Self { engine, gets: none(), scans: none(), commits: none() }
+    }
+
+    /// Returns the calls since the last look.
+    pub(crate) fn take(&self) -> Calls {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        Calls { gets: take(&self.gets), scans: take(&self.scans), commits: take(&self.commits) }
+    }
+}
+
+impl Engine for Counting {
+    fn get<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Entry>>, Unavailable>> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        self.engine.get(keys)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        ranges: &'a [Range],
+        limit: usize,
+        direction: Direction,
+        keys_only: bool,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Entry>>, Unavailable>> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.engine.scan(ranges, limit, direction, keys_only)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Stamp, Failure>> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.engine.commit(batch)
+    }
+
+    fn publish(&self, home: Uid, events: Vec<Event>) -> BoxFuture<'_, Result<Stamp, Failure>> {
+        self.engine.publish(home, events)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.engine.close()
+    }
+}

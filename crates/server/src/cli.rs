@@ -1,0 +1,221 @@
+//! The command line: what can be asked for, and how a failure is told.
+//!
+//! Invariant: a failing start is one line on stderr and exit code 2; only help and version write
+//! more than was asked.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{Availability, Config, Data, SETTINGS};
+use crate::credentials::Credential;
+use crate::{db, logging, server};
+
+/// What scripts and service managers see of a start that failed.
+const EXIT_FAILED: u8 = 2;
+/// Threads for the blocking calls of the engine; sixteen readers keep any disk busy.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// What the soft limit of open files is raised to, as far as the hard limit allows.
+const OPEN_FILES: u64 = 1 << 20;
+
+/// Runs the program.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if is_asked_for(&error) => {
+            // Nobody is left to tell when stdout is closed.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return fail(&first_line(&error)),
+    };
+    match dispatch(&matches) {
+        Ok(code) => code,
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+fn is_asked_for(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}
+
+fn fail(text: &str) -> ExitCode {
+    let line = text.replace('\n', " ");
+    let _ = writeln!(std::io::stderr(), "campanile: {line}");
+    ExitCode::from(EXIT_FAILED)
+}
+
+/// Returns what is wrong, without the usage that clap adds below.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+fn command() -> Command {
+    let show = Command::new("show").about("Print it as exports for a shell").args(settings());
+    let check = Command::new("check").about("Prove that its rows fit together").args(settings());
+    Command::new("campanile")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A server for the Amazon Chime SDK Identity and Messaging APIs")
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(Command::new("serve").about("Run the server").args(settings()))
+        .subcommand(group("credentials", "The root credential").subcommand(show))
+        .subcommand(group("db", "The store of a server that is not running").subcommand(check))
+        .subcommand(later("dev"))
+}
+
+/// A command that only groups others.
+fn group(name: &'static str, about: &'static str) -> Command {
+    Command::new(name).about(about).subcommand_required(true).disable_help_subcommand(true)
+}
+
+/// The flags follow from the table of settings.
+fn settings() -> impl Iterator<Item = Arg> {
+    SETTINGS.iter().map(|setting| {
+        let arg =
+            Arg::new(setting.name).long(setting.name).value_name(setting.value).help(setting.help);
+        match setting.availability {
+            Availability::Now => arg,
+            // Taken in any form, to be refused by its name and not by its form.
+            Availability::Later => arg.hide(true).num_args(0..=1).action(ArgAction::Append),
+        }
+    })
+}
+
+/// A subcommand of a later version: whatever follows it, it is refused by its name.
+fn later(name: &'static str) -> Command {
+    let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+    Command::new(name).hide(true).disable_help_flag(true).arg(rest)
+}
+
+fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    match matches.subcommand() {
+        Some(("serve", matches)) => serve(config(matches)?),
+        Some(("credentials", matches)) => match matches.subcommand() {
+            Some((_, matches)) => show_credential(&config(matches)?),
+            None => Err(anyhow!("credentials show prints the root credential")),
+        },
+        Some(("db", matches)) => match matches.subcommand() {
+            Some((_, matches)) => db::check(&config(matches)?),
+            None => Err(anyhow!("db check proves that the rows of a store fit together")),
+        },
+        Some((name, _)) => Err(anyhow!("{name} is not available in this version")),
+        None => Err(anyhow!("nothing to do; see --help")),
+    }
+}
+
+fn config(matches: &ArgMatches) -> anyhow::Result<Config> {
+    let mut flags = BTreeMap::new();
+    for setting in SETTINGS {
+        if matches.contains_id(setting.name) {
+            let value = matches.get_one::<String>(setting.name);
+            flags.insert(setting.name, value.cloned().unwrap_or_default());
+        }
+    }
+    // A variable of ours that is not text cannot be meant; others are none of our business.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+    Ok(Config::resolve(flags, environment)?)
+}
+
+fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    logging::start(config.log_format, config.log_level);
+    // Every socket is an open file, and the usual soft limit is a thousand.
+    if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(Box::pin(server::run(config)));
+    // Whatever did not end within the drain's time ends here.
+    runtime.shutdown_background();
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_credential(config: &Config) -> anyhow::Result<ExitCode> {
+    let credential = match (&config.credential, &config.data) {
+        (Some(given), _) => given.clone(),
+        (None, Data::Memory) => {
+            return Err(anyhow!(
+                "a memory store keeps no credential; the server shows it at start"
+            ));
+        }
+        (None, Data::Folder(folder)) => Credential::read(folder)?.with_context(|| {
+            let folder = folder.display();
+            format!("{folder} keeps no credential; the first `campanile serve` makes it")
+        })?,
+    };
+    std::io::stdout()
+        .write_all(credential.to_exports().as_bytes())
+        .context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<ArgMatches, clap::Error> {
+        command().try_get_matches_from(line.split(' '))
+    }
+
+    fn refusal(line: &str) -> String {
+        match parse(line) {
+            Ok(matches) => format!("{:#}", dispatch(&matches).expect_err("the line is wrong")),
+            Err(error) => first_line(&error),
+        }
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_in_one_line() {
+        for line in ["campanile", "campanile serv", "campanile serve --port 1", "campanile serve x"]
+        {
+            let told = refusal(line);
+            assert!(
+                !told.is_empty() && !told.contains('\n') && !told.starts_with("error"),
+                "{told}"
+            );
+        }
+        assert!(refusal("campanile serve --listen 1 --listen 2").contains("--listen"));
+    }
+
+    #[test]
+    fn what_comes_with_later_versions_is_refused_by_its_name() {
+        let end = "is not available in this version";
+        for flag in ["--tls-self-signed", "--aws-quotas", "--nats-url nats://x", "--quota"] {
+            let name = flag.split(' ').next().unwrap();
+            assert_eq!(refusal(&format!("campanile serve {flag}")), format!("{name} {end}"));
+        }
+        assert_eq!(refusal("campanile serve --quota=a=1 --quota=b=2"), format!("--quota {end}"));
+        assert_eq!(refusal("campanile dev"), format!("dev {end}"));
+        assert_eq!(refusal("campanile dev --listen 1 x"), format!("dev {end}"));
+    }
+
+    #[test]
+    fn help_names_every_setting_of_this_version() {
+        let error = parse("campanile serve --help").expect_err("help ends the run");
+        assert!(is_asked_for(&error));
+        let text = error.render().to_string();
+        for setting in SETTINGS {
+            let is_named = text.contains(&format!("--{} ", setting.name));
+            assert_eq!(is_named, setting.availability == Availability::Now, "{}", setting.name);
+        }
+    }
+}

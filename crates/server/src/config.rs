@@ -1,0 +1,351 @@
+//! What the operator asked for: flags, `CAMPANILE_*` variables and the file of `--config`.
+//!
+//! Invariant: one table, `SETTINGS`, names every setting once; its flag, its variable and its key
+//! in the file follow from the name, and a flag beats a variable beats the file. Settings of later
+//! versions are in the table too, so that they are refused and never silently ignored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tracing::level_filters::LevelFilter;
+
+use crate::credentials::Credential;
+use crate::endpoint::PublicEndpoint;
+
+mod database;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use database::Database;
+
+/// What every variable of ours begins with.
+const VARIABLE_PREFIX: &str = "CAMPANILE_";
+/// The setting that names the file; the only one that the file cannot hold.
+const CONFIG: &str = "config";
+/// The two halves of the root credential, given as variables only: flags show in process lists.
+const ACCESS_KEY_ID: &str = "access-key-id";
+const SECRET_ACCESS_KEY: &str = "secret-access-key";
+/// What `--data-dir` says for the memory engine.
+const MEMORY: &str = ":memory:";
+const REGION_CHARS_MAX: usize = 32;
+const ACCOUNT_DIGITS: usize = 12;
+
+/// One thing that the operator can set.
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    /// What stands for the value in the help.
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) availability: Availability,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Availability {
+    Now,
+    /// Part of the contract, not of this version.
+    Later,
+}
+
+const fn now(name: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting { name, value, help, availability: Availability::Now }
+}
+
+const fn later(name: &'static str) -> Setting {
+    Setting { name, value: "VALUE", help: "", availability: Availability::Later }
+}
+
+/// Every setting, in the order of the help.
+pub(crate) const SETTINGS: &[Setting] = &[
+    now("listen", "ADDRESS", "API and WebSocket, plain HTTP [default: 127.0.0.1:8080]"),
+    now("admin-listen", "ADDRESS", "Health, readiness and metrics [default: 127.0.0.1:9180]"),
+    now("public-endpoint", "HOST[:PORT]", "What clients are told to open their WebSocket to"),
+    now("data-dir", "FOLDER", "Embedded database, or :memory: [default: ./campanile-data]"),
+    now(
+        database::URL,
+        "URL",
+        "PostgreSQL that nodes share, postgres://.., in place of the embedded",
+    ),
+    now(database::CA, "FILE", "Authorities of its certificate, PEM; turns TLS on"),
+    now(database::CLIENT_CERT, "FILE", "Certificate of this node for it, PEM"),
+    now(database::CLIENT_KEY, "FILE", "Key of that certificate, PEM"),
+    now("region", "REGION", "Region of ARNs and signatures [default: us-east-1]"),
+    now("account-id", "DIGITS", "Account of ARNs [default: 000000000000]"),
+    now("log-format", "FORMAT", "text or json [default: text]"),
+    now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
+    now(CONFIG, "FILE", "TOML file with any of these settings as keys"),
+    later("nats-url"),
+    later("tls-listen"),
+    later("tls-cert"),
+    later("tls-key"),
+    later("tls-self-signed"),
+    later("quota"),
+    later("aws-quotas"),
+    later("max-connections"),
+];
+
+/// A setting that cannot be used; the text is the whole line for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Error(String);
+
+/// Where the data is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Data {
+    Memory,
+    Folder(PathBuf),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The settings of one run, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) public_endpoint: Option<PublicEndpoint>,
+    pub(crate) data: Data,
+    /// The shared database, in place of the embedded one.
+    pub(crate) database: Option<Database>,
+    pub(crate) region: String,
+    pub(crate) account_id: String,
+    /// The root credential when the variables give it.
+    pub(crate) credential: Option<Credential>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_level: LevelFilter,
+    /// Variables with our prefix that mean nothing, for one warning.
+    pub(crate) unknown_variables: Vec<String>,
+}
+
+impl Config {
+    /// Resolves what was given on the command line (name to value), in the environment and in the
+    /// file that one of them names.
+    pub(crate) fn resolve(
+        flags: BTreeMap<&'static str, String>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let (variables, unknown_variables) = own_variables(environment);
+        let mut layers = Layers { flags, variables, file: None };
+        layers.file = match layers.text(CONFIG) {
+            Some(path) => Some(File::read(Path::new(path.value))?),
+            None => None,
+        };
+        layers.refuse_later()?;
+        let credential = layers.credential()?;
+        Ok(Self {
+            listen: layers.get("listen", "127.0.0.1:8080", address)?,
+            admin_listen: layers.get("admin-listen", "127.0.0.1:9180", address)?,
+            public_endpoint: layers.get("public-endpoint", "", public_endpoint)?,
+            data: layers.get("data-dir", "./campanile-data", data)?,
+            database: Database::read(&layers, credential.is_some())?,
+            region: layers.get("region", "us-east-1", region)?,
+            account_id: layers.get("account-id", "000000000000", account_id)?,
+            credential,
+            log_format: layers.get("log-format", "text", log_format)?,
+            log_level: layers.get("log-level", "info", log_level)?,
+            unknown_variables,
+        })
+    }
+}
+
+/// A value and where it was found.
+struct Found<'a> {
+    value: &'a str,
+    origin: Origin<'a>,
+}
+
+/// Names the place of a value the way the operator wrote it.
+enum Origin<'a> {
+    Flag(&'a str),
+    Variable(&'a str),
+    Key(&'a str, &'a Path),
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "--{name}"),
+            Self::Variable(name) => f.write_str(&variable(name)),
+            Self::Key(name, path) => write!(f, "{name} (in {})", path.display()),
+        }
+    }
+}
+
+/// Returns the variable of a setting: `data-dir` is `CAMPANILE_DATA_DIR`.
+fn variable(name: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", name.replace('-', "_").to_ascii_uppercase())
+}
+
+/// Sorts the environment into settings (by name) and unknown names with our prefix. An empty
+/// variable counts as not set: compose files write `${X:-}` for "none".
+fn own_variables(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut known = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
+        let setting = rest.replace('_', "-").to_ascii_lowercase();
+        let is_known = SETTINGS.iter().any(|known| known.name == setting)
+            || [ACCESS_KEY_ID, SECRET_ACCESS_KEY].contains(&setting.as_str());
+        if !is_known || variable(&setting) != name {
+            unknown.push(name);
+        } else if !value.is_empty() {
+            known.insert(setting, value);
+        }
+    }
+    unknown.sort();
+    (known, unknown)
+}
+
+/// The three places of a setting, strongest first.
+struct Layers {
+    flags: BTreeMap<&'static str, String>,
+    variables: BTreeMap<String, String>,
+    file: Option<File>,
+}
+
+impl Layers {
+    fn text<'a>(&'a self, name: &'a str) -> Option<Found<'a>> {
+        if let Some(value) = self.flags.get(name) {
+            return Some(Found { value, origin: Origin::Flag(name) });
+        }
+        if let Some(value) = self.variables.get(name) {
+            return Some(Found { value, origin: Origin::Variable(name) });
+        }
+        let file = self.file.as_ref()?;
+        let value = file.values.get(name)?;
+        Some(Found { value, origin: Origin::Key(name, &file.path) })
+    }
+
+    fn get<T>(
+        &self,
+        name: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        match self.text(name) {
+            Some(Found { value, origin }) => {
+                parse(value).map_err(|problem| Error(format!("{origin}: {problem}")))
+            }
+            None => parse(default).map_err(|problem| Error(format!("--{name}: {problem}"))),
+        }
+    }
+
+    fn refuse_later(&self) -> Result<(), Error> {
+        let later = SETTINGS.iter().filter(|setting| setting.availability == Availability::Later);
+        for setting in later {
+            if let Some(found) = self.text(setting.name) {
+                return Err(Error(format!("{} is not available in this version", found.origin)));
+            }
+        }
+        Ok(())
+    }
+
+    fn credential(&self) -> Result<Option<Credential>, Error> {
+        let half = |name: &str| self.variables.get(name);
+        match (half(ACCESS_KEY_ID), half(SECRET_ACCESS_KEY)) {
+            (None, None) => Ok(None),
+            (Some(id), Some(secret)) => Credential::new(id, secret)
+                .map(Some)
+                .map_err(|problem| Error(format!("{}: {problem}", variable(ACCESS_KEY_ID)))),
+            (Some(_), None) => Err(half_a_pair(ACCESS_KEY_ID, SECRET_ACCESS_KEY)),
+            (None, Some(_)) => Err(half_a_pair(SECRET_ACCESS_KEY, ACCESS_KEY_ID)),
+        }
+    }
+}
+
+fn half_a_pair(given: &str, missing: &str) -> Error {
+    let (given, missing) = (variable(given), variable(missing));
+    Error(format!("{given} is set without {missing}: give both or none"))
+}
+
+/// The file of `--config`, as text values.
+struct File {
+    path: PathBuf,
+    values: BTreeMap<String, String>,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let refuse = |problem: String| Error(format!("--config {}: {problem}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| refuse(error.message().to_owned()))?;
+        let mut values = BTreeMap::new();
+        for (key, value) in table {
+            let setting = SETTINGS.iter().find(|setting| setting.name == key && key != CONFIG);
+            let Some(setting) = setting else {
+                return Err(refuse(format!("{key} is not a setting")));
+            };
+            let text = match value {
+                toml::Value::String(text) => text,
+                // Numbers and switches need no quotes.
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(switch) => switch.to_string(),
+                // Refused by its name, whatever its form.
+                _ if setting.availability == Availability::Later => String::new(),
+                other => return Err(refuse(format!("{key} is a {}", other.type_str()))),
+            };
+            values.insert(key, text);
+        }
+        Ok(Self { path: path.to_owned(), values })
+    }
+}
+
+fn address(value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| format!("{value} is not an address like 127.0.0.1:8080"))
+}
+
+fn public_endpoint(value: &str) -> Result<Option<PublicEndpoint>, String> {
+    if value.is_empty() { Ok(None) } else { PublicEndpoint::parse(value).map(Some) }
+}
+
+fn data(value: &str) -> Result<Data, String> {
+    match value {
+        "" => Err("the name of the folder is empty".to_owned()),
+        MEMORY => Ok(Data::Memory),
+        folder => Ok(Data::Folder(PathBuf::from(folder))),
+    }
+}
+
+fn region(value: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if value.is_empty() || value.len() > REGION_CHARS_MAX || !value.chars().all(plain) {
+        return Err(format!("{value} is not a region like us-east-1"));
+    }
+    Ok(value.to_owned())
+}
+
+fn account_id(value: &str) -> Result<String, String> {
+    if value.len() != ACCOUNT_DIGITS || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{value} is not an account of {ACCOUNT_DIGITS} digits"));
+    }
+    Ok(value.to_owned())
+}
+
+fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(format!("{other} is neither text nor json")),
+    }
+}
+
+fn log_level(value: &str) -> Result<LevelFilter, String> {
+    match value {
+        "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        other => Err(format!("{other} is not a level: off, error, warn, info, debug or trace")),
+    }
+}

@@ -1,0 +1,225 @@
+//! Accepts connections and speaks HTTP/1.1 on them, for the API and the admin listener.
+//!
+//! Invariants: connections are bounded and one over the bound waits in the backlog; no failure of
+//! one connection or of `accept` ends the loop; a drain stops accepting at once, lets requests in
+//! flight finish and closes idle connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::drain::{Drain, Guard, Tasks};
+use crate::refusal::{Bare, Dresser};
+use crate::timed::{Activity, Timed};
+
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: u32 = 1024;
+/// What hyper may buffer of a head. Above the limits of `request`, which answers with a body.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Headers of a request; far more than any client sends, and few enough to look through.
+const HEADERS_MAX: usize = 1_000;
+/// The pause after a failed accept: out of file descriptors is a state, not a moment.
+const ACCEPT_PAUSE_MS: u64 = 100;
+/// How often the same trouble is told.
+const NOTICE_PAUSE_MS: u64 = 60_000;
+
+/// A body that is complete when the answer is.
+pub(crate) type Body = Full<Bytes>;
+/// The stream under an upgraded connection.
+pub(crate) type Stream = TokioIo<Timed<TcpStream>>;
+
+/// Answers the requests of a listener.
+pub(crate) trait Service: Send + Sync + 'static {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Returns the answer for what hyper refuses by itself, if it is not to be hyper's own.
+    fn refuse(&self, _bare: &Bare<'_>) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// One accepted connection.
+pub(crate) struct Connection {
+    /// The server's side of it.
+    pub(crate) local: SocketAddr,
+    /// The place that it takes among the connections; an upgrade takes it along.
+    pub(crate) permit: Arc<OwnedSemaphorePermit>,
+    activity: Arc<Activity>,
+}
+
+/// Opens a listener whose address can be taken again right after a restart.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections until the drain starts. Each holds a guard of `tasks` to its end.
+pub(crate) async fn serve<S: Service>(
+    listener: TcpListener,
+    service: Arc<S>,
+    connections_max: usize,
+    mut drain: Drain,
+    tasks: Tasks,
+) {
+    let places = Arc::new(Semaphore::new(connections_max));
+    let (accept_notice, tls_notice) = (Notice::default(), Arc::new(Notice::default()));
+    loop {
+        let place = tokio::select! {
+            () = drain.started() => return,
+            place = places.clone().acquire_owned() => place,
+        };
+        let Ok(place) = place else { return };
+        let accepted = tokio::select! {
+            () = drain.started() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted.and_then(|(stream, _)| prepare(stream, place)) {
+            Ok((stream, connection)) => {
+                let (service, notice) = (service.clone(), tls_notice.clone());
+                tokio::spawn(run(
+                    service,
+                    stream,
+                    connection,
+                    drain.clone(),
+                    notice,
+                    tasks.guard(),
+                ));
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                if accept_notice.is_due(Instant::now()) {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+/// Returns whether the peer went away before it was accepted, which is no trouble of ours.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NotConnected
+    )
+}
+
+fn prepare(stream: TcpStream, place: OwnedSemaphorePermit) -> io::Result<(TcpStream, Connection)> {
+    // Small answers and frames must not wait for an acknowledgement.
+    stream.set_nodelay(true)?;
+    let connection = Connection {
+        local: stream.local_addr()?,
+        permit: Arc::new(place),
+        activity: Arc::new(Activity::default()),
+    };
+    Ok((stream, connection))
+}
+
+/// Speaks HTTP on one connection to its end, or until it is upgraded.
+async fn run<S: Service>(
+    service: Arc<S>,
+    stream: TcpStream,
+    connection: Connection,
+    mut drain: Drain,
+    notice: Arc<Notice>,
+    _guard: Guard,
+) {
+    let connection = Arc::new(connection);
+    let refuser = service.clone();
+    let dresser: Dresser = Arc::new(move |bare| refuser.refuse(bare));
+    let io = TokioIo::new(Timed::new(stream, connection.activity.clone(), dresser));
+    let activity = connection.activity.clone();
+    let service = service_fn(move |request| {
+        let (service, connection) = (service.clone(), connection.clone());
+        async move {
+            connection.activity.busy();
+            let response = service.answer(request, &connection).await;
+            connection.activity.idle();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let serving = http1::Builder::new()
+        .title_case_headers(true)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .header_read_timeout(None)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut serving = std::pin::pin!(serving);
+    let outcome = tokio::select! {
+        outcome = serving.as_mut() => outcome,
+        () = drain.started() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if activity.is_tls() && notice.is_due(Instant::now()) {
+        tracing::warn!(
+            "a client speaks TLS to the plain HTTP port: use http:// for this address, or put TLS \
+             in front of it"
+        );
+    } else if let Err(error) = outcome {
+        tracing::trace!(%error, "connection ended");
+    }
+}
+
+/// Keeps a trouble that repeats from filling the log.
+#[derive(Default)]
+struct Notice {
+    last: Mutex<Option<Instant>>,
+}
+
+impl Notice {
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = Duration::from_millis(NOTICE_PAUSE_MS);
+        let due = last.is_none_or(|last| now.duration_since(last) >= pause);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_trouble_is_told_once_a_minute() {
+        let notice = Notice::default();
+        let start = Instant::now();
+        assert!(notice.is_due(start));
+        assert!(!notice.is_due(start + Duration::from_millis(NOTICE_PAUSE_MS - 1)));
+        assert!(notice.is_due(start + Duration::from_millis(NOTICE_PAUSE_MS)));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_refused() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = bind(first.local_addr().unwrap()).expect_err("the port is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

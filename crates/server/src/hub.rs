@@ -1,0 +1,409 @@
+//! Who hears what on this node: channel to local users, user to sockets.
+//!
+//! Invariants: one task owns the hub, so that it has no locks and never waits; a user's channels
+//! are loaded once, and what happens to them during the load wins over what the load found, since
+//! it is as new or newer; a socket hears SESSION_ESTABLISHED first, and from then on every event
+//! that is committed for its user.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chat::{Effect, SessionUser, Subscription};
+use store::{Audience, Uid};
+
+use crate::frame::{self, Close};
+use crate::metrics::Metrics;
+use crate::outbox::{Outbox, Refused};
+
+/// Most sockets of one user. One more takes the place of the oldest.
+pub(crate) const SOCKETS_PER_USER_MAX: usize = 10;
+/// Turns of the wheel between two pings of a socket; the relay turns it once a second.
+pub(crate) const HEARTBEAT_TURNS: usize = 30;
+/// Pings in a row that a client may leave unanswered.
+const UNANSWERED_MAX: u8 = 2;
+
+/// Names a socket for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SocketId(pub(crate) u64);
+
+/// A socket that asks to be served.
+pub(crate) struct Registration {
+    pub(crate) id: SocketId,
+    pub(crate) user: SessionUser,
+    /// The name under which the user was admitted.
+    pub(crate) user_arn: String,
+    /// The client's own name of the session, which it keeps when it reconnects.
+    pub(crate) session: String,
+    pub(crate) outbox: Outbox,
+}
+
+/// Asks for the channels of a user.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) user: SessionUser,
+    pub(crate) user_arn: String,
+    /// Tells this load from one for an earlier appearance of the same user.
+    generation: u64,
+}
+
+/// What a load found.
+pub(crate) enum Found {
+    Channels(Vec<Subscription>),
+    /// The user was deleted between being admitted and being registered.
+    Gone,
+    /// The store did not answer.
+    Failed,
+}
+
+/// The place of an event: its home and its sequence number there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) home: Uid,
+    pub(crate) seq: u64,
+}
+
+/// A local user's place in a channel.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    since_seq: u64,
+    moderator: bool,
+}
+
+struct Socket {
+    id: SocketId,
+    session: String,
+    outbox: Outbox,
+    unanswered: u8,
+}
+
+struct User {
+    app_instance: Uid,
+    /// Oldest first.
+    sockets: Vec<Socket>,
+    channels: HashSet<Uid>,
+    /// The load in flight; its sockets are not established before it is done.
+    loading: Option<Loading>,
+}
+
+struct Loading {
+    generation: u64,
+    /// Channels of which the load may know less than the events that came meanwhile.
+    touched: HashMap<Uid, Touch>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Touch {
+    /// Joined, left or gone: what the load found does not matter.
+    Membership,
+    /// Only this changed.
+    Moderator(bool),
+}
+
+/// See the head of this file.
+pub(crate) struct Hub {
+    channels: HashMap<Uid, HashMap<Uid, Member>>,
+    users: HashMap<Uid, User>,
+    /// Users with a load in flight.
+    loading: HashSet<Uid>,
+    generation: u64,
+    wheel: Vec<Vec<(Uid, SocketId)>>,
+    turn: usize,
+    established: Bytes,
+    ping: Bytes,
+    metrics: Arc<Metrics>,
+}
+
+impl Hub {
+    /// `established` is the text of SESSION_ESTABLISHED.
+    pub(crate) fn new(established: &[u8], metrics: Arc<Metrics>) -> Self {
+        Self {
+            channels: HashMap::new(),
+            users: HashMap::new(),
+            loading: HashSet::new(),
+            generation: 0,
+            wheel: vec![Vec::new(); HEARTBEAT_TURNS],
+            turn: 0,
+            established: frame::text(established),
+            ping: frame::ping(),
+            metrics,
+        }
+    }
+
+    /// Adds a socket. Returns a load to be made when its user was not here before.
+    pub(crate) fn register(&mut self, registration: Registration) -> Option<Load> {
+        let Registration { id, user: session_user, user_arn, session, outbox } = registration;
+        let SessionUser { app_instance, user: uid } = session_user;
+        let generation = self.generation;
+        let user = self.users.entry(uid).or_insert_with(|| User {
+            app_instance,
+            sockets: Vec::new(),
+            channels: HashSet::new(),
+            loading: Some(Loading { generation, touched: HashMap::new() }),
+        });
+        let is_new = user.sockets.is_empty();
+        let replaced = user.sockets.iter().position(|socket| socket.session == session);
+        let is_full = user.sockets.len() == SOCKETS_PER_USER_MAX;
+        if let Some(index) = replaced.or(is_full.then_some(0)) {
+            user.sockets.remove(index).outbox.close(Close::Kicked);
+            self.metrics.socket_closed();
+        }
+        if user.loading.is_none() {
+            // A new queue has room; a socket that is gone already is found by its first ping.
+            let _ = outbox.push(self.established.clone());
+        }
+        user.sockets.push(Socket { id, session, outbox, unanswered: 0 });
+        self.metrics.socket_opened();
+        self.wheel[slot(id)].push((uid, id));
+        is_new.then(|| {
+            self.loading.insert(uid);
+            self.generation += 1;
+            Load { user: session_user, user_arn, generation }
+        })
+    }
+
+    /// Removes a socket that has ended.
+    pub(crate) fn unregister(&mut self, uid: Uid, id: SocketId) {
+        self.take_socket(uid, id);
+    }
+
+    fn take_socket(&mut self, uid: Uid, id: SocketId) -> Option<Socket> {
+        let user = self.users.get_mut(&uid)?;
+        let index = user.sockets.iter().position(|socket| socket.id == id)?;
+        let socket = user.sockets.remove(index);
+        self.metrics.socket_closed();
+        if user.sockets.is_empty() {
+            self.forget(uid);
+        }
+        Some(socket)
+    }
+
+    /// Takes a user out, with his channels; his sockets get `why`.
+    fn close_user(&mut self, uid: Uid, why: Close) {
+        let Some(user) = self.users.get_mut(&uid) else { return };
+        for socket in user.sockets.drain(..) {
+            socket.outbox.close(why);
+            self.metrics.socket_closed();
+        }
+        self.forget(uid);
+    }
+
+    fn forget(&mut self, uid: Uid) {
+        self.loading.remove(&uid);
+        let Some(user) = self.users.remove(&uid) else { return };
+        for channel in user.channels {
+            self.unhear(channel, uid);
+        }
+    }
+
+    /// Takes the outcome of a load.
+    pub(crate) fn loaded(&mut self, load: &Load, found: Found) {
+        let uid = load.user.user;
+        let Some(user) = self.users.get_mut(&uid) else { return };
+        let is_awaited =
+            user.loading.as_ref().is_some_and(|loading| loading.generation == load.generation);
+        if !is_awaited {
+            return;
+        }
+        let found = match found {
+            Found::Channels(found) => found,
+            Found::Gone => return self.close_user(uid, Close::Kicked),
+            Found::Failed => return self.close_user(uid, Close::Failure),
+        };
+        let touched = user.loading.take().map(|loading| loading.touched).unwrap_or_default();
+        for Subscription { channel, since_seq, mut moderator } in found {
+            match touched.get(&channel) {
+                Some(Touch::Membership) => continue,
+                Some(Touch::Moderator(changed)) => moderator = *changed,
+                None => {}
+            }
+            user.channels.insert(channel);
+            let members = self.channels.entry(channel).or_default();
+            members.insert(uid, Member { since_seq, moderator });
+        }
+        self.loading.remove(&uid);
+        let established = self.established.clone();
+        let mut failed = Vec::new();
+        push(uid, user, &established, &mut failed);
+        self.drop_failed(failed);
+    }
+
+    /// Applies what an event changes before it is delivered: who joined hears of it.
+    pub(crate) fn before(&mut self, effect: Effect, at: At) {
+        match effect {
+            Effect::Join { channel, user: uid, moderator } => {
+                let Some(user) = self.users.get_mut(&uid) else { return };
+                if let Some(loading) = &mut user.loading {
+                    loading.touched.insert(channel, Touch::Membership);
+                }
+                // Sequence numbers of different homes say nothing about each other.
+                let since_seq = if at.home == channel { at.seq } else { 0 };
+                user.channels.insert(channel);
+                let members = self.channels.entry(channel).or_default();
+                members.insert(uid, Member { since_seq, moderator });
+            }
+            Effect::ModeratorChanged { channel, user: uid, moderator } => {
+                let members = self.channels.get_mut(&channel);
+                if let Some(member) = members.and_then(|members| members.get_mut(&uid)) {
+                    member.moderator = moderator;
+                } else if let Some(loading) =
+                    self.users.get_mut(&uid).and_then(|user| user.loading.as_mut())
+                {
+                    let touch = loading.touched.entry(channel);
+                    let touch = touch.or_insert(Touch::Moderator(moderator));
+                    if let Touch::Moderator(latest) = touch {
+                        *latest = moderator;
+                    }
+                }
+            }
+            Effect::Leave { .. }
+            | Effect::ChannelGone { .. }
+            | Effect::UserGone { .. }
+            | Effect::AppInstanceGone { .. } => {}
+        }
+    }
+
+    /// Applies what an event changes after it is delivered: who left still hears of it.
+    pub(crate) fn after(&mut self, effect: Effect) {
+        match effect {
+            Effect::Join { .. } | Effect::ModeratorChanged { .. } => {}
+            Effect::Leave { channel, user: uid } => {
+                self.unhear(channel, uid);
+                let Some(user) = self.users.get_mut(&uid) else { return };
+                user.channels.remove(&channel);
+                if let Some(loading) = &mut user.loading {
+                    loading.touched.insert(channel, Touch::Membership);
+                }
+            }
+            Effect::ChannelGone { channel } => {
+                for uid in self.channels.remove(&channel).into_iter().flatten().map(|(uid, _)| uid)
+                {
+                    if let Some(user) = self.users.get_mut(&uid) {
+                        user.channels.remove(&channel);
+                    }
+                }
+                for uid in &self.loading {
+                    let user = self.users.get_mut(uid);
+                    if let Some(loading) = user.and_then(|user| user.loading.as_mut()) {
+                        loading.touched.insert(channel, Touch::Membership);
+                    }
+                }
+            }
+            Effect::UserGone { user } => self.close_user(user, Close::Kicked),
+            Effect::AppInstanceGone { app_instance } => {
+                let of_it = |(uid, user): (&Uid, &User)| {
+                    (user.app_instance == app_instance).then_some(*uid)
+                };
+                let gone: Vec<Uid> = self.users.iter().filter_map(of_it).collect();
+                for uid in gone {
+                    self.close_user(uid, Close::Kicked);
+                }
+            }
+        }
+    }
+
+    fn unhear(&mut self, channel: Uid, uid: Uid) {
+        if let Some(members) = self.channels.get_mut(&channel) {
+            members.remove(&uid);
+            if members.is_empty() {
+                self.channels.remove(&channel);
+            }
+        }
+    }
+
+    /// Hands an event to the local sockets of its audience. Its text is built when the first of
+    /// them needs it, and never when none does.
+    pub(crate) fn deliver(
+        &mut self,
+        audience: &Audience,
+        at: At,
+        text: impl FnOnce() -> Option<Vec<u8>>,
+    ) {
+        let everybody = |channel| self.channels.get(channel).into_iter().flatten();
+        let users: Box<dyn Iterator<Item = &Uid> + '_> = match audience {
+            Audience::Internal => return,
+            Audience::Users(users) => Box::new(users.iter()),
+            Audience::Members(channel) => {
+                Box::new(everybody(channel).filter_map(|(uid, member)| {
+                    (at.seq == 0 || member.since_seq <= at.seq).then_some(uid)
+                }))
+            }
+            Audience::Moderators(channel) => Box::new(
+                everybody(channel).filter_map(|(uid, member)| member.moderator.then_some(uid)),
+            ),
+        };
+        let established = |user: &&User| user.loading.is_none();
+        let mut local =
+            users.filter_map(|uid| Some((*uid, self.users.get(uid).filter(established)?)));
+        let Some(first) = local.next() else { return };
+        let Some(text) = text() else { return };
+        let frame = frame::text(&text);
+        let mut failed = Vec::new();
+        let mut sent = 0;
+        for (uid, user) in std::iter::once(first).chain(local) {
+            sent += user.sockets.len();
+            push(uid, user, &frame, &mut failed);
+        }
+        self.metrics.event_relayed(sent - failed.len());
+        self.drop_failed(failed);
+    }
+
+    fn drop_failed(&mut self, failed: Vec<(Uid, SocketId, Refused)>) {
+        for (uid, id, why) in failed {
+            let Some(socket) = self.take_socket(uid, id) else { continue };
+            if why == Refused::Full {
+                socket.outbox.give_up();
+                self.metrics.slow_closed();
+            }
+        }
+    }
+
+    /// Turns the wheel by one: pings the sockets whose turn it is, ends those that are silent.
+    pub(crate) fn turn(&mut self) {
+        self.turn = (self.turn + 1) % HEARTBEAT_TURNS;
+        let entries = std::mem::take(&mut self.wheel[self.turn]);
+        let mut kept = Vec::with_capacity(entries.len());
+        for (uid, id) in entries {
+            let user = self.users.get_mut(&uid);
+            let socket = user.and_then(|user| user.sockets.iter_mut().find(|it| it.id == id));
+            let Some(socket) = socket else { continue };
+            socket.unanswered = if socket.outbox.was_alive() { 0 } else { socket.unanswered + 1 };
+            if socket.unanswered == UNANSWERED_MAX {
+                if let Some(socket) = self.take_socket(uid, id) {
+                    socket.outbox.close(Close::Silent);
+                }
+                continue;
+            }
+            match socket.outbox.push(self.ping.clone()) {
+                Ok(()) => kept.push((uid, id)),
+                Err(why) => self.drop_failed(vec![(uid, id, why)]),
+            }
+        }
+        self.wheel[self.turn] = kept;
+    }
+
+    /// Ends every socket, because the server ends.
+    pub(crate) fn close_all(&mut self) {
+        let all: Vec<Uid> = self.users.keys().copied().collect();
+        for uid in all {
+            self.close_user(uid, Close::Restart);
+        }
+    }
+}
+
+fn slot(id: SocketId) -> usize {
+    // A remainder of 30 fits any integer.
+    usize::try_from(id.0 % HEARTBEAT_TURNS as u64).unwrap_or_default()
+}
+
+/// Queues a frame for each socket of a user and notes those that did not take it.
+fn push(uid: Uid, user: &User, frame: &Bytes, failed: &mut Vec<(Uid, SocketId, Refused)>) {
+    for socket in &user.sockets {
+        if let Err(why) = socket.outbox.push(frame.clone()) {
+            failed.push((uid, socket.id, why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

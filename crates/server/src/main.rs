@@ -1,0 +1,44 @@
+//! The binary `campanile`: the Amazon Chime SDK Identity and Messaging APIs on one port.
+//!
+//! The modules in the order of a request: `http` accepts, `request` judges and answers it, `connect`
+//! lets a session in, `hub` knows who hears what, `relay` feeds it, `socket` writes. `server` puts
+//! them together and takes them apart again.
+
+mod cli;
+mod config;
+mod credentials;
+mod db;
+mod logging;
+
+mod drain;
+mod jobs;
+mod server;
+
+mod answer;
+mod body;
+mod endpoint;
+mod http;
+mod refusal;
+mod request;
+mod signature;
+mod timed;
+
+mod connect;
+mod frame;
+mod hub;
+mod outbox;
+mod relay;
+mod socket;
+
+mod admin;
+mod metrics;
+
+use std::process::ExitCode;
+
+/// A request makes some hundred small allocations, and another thread frees some of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -1,0 +1,84 @@
+//! What the store counts by itself, read when somebody asks.
+//!
+//! Invariant: figures of a shared database are told only by a node that has one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chat::Chat;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use store::postgres::Counts;
+
+/// The sources of these figures.
+pub(crate) struct StoreFigures {
+    pub(crate) chat: Chat,
+    /// Those of a shared database.
+    pub(crate) counts: Option<Arc<Counts>>,
+}
+
+impl fmt::Debug for StoreFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreFigures").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl Collector for StoreFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let mut tell = |name, help, figure| {
+            let counter = ConstCounter::<u64>::new(figure);
+            let encoder = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(encoder)
+        };
+        let help = "Transactions that were run again because a row that they had read has changed";
+        tell("transaction_conflicts", help, self.chat.conflict_count())?;
+        let Some(counts) = &self.counts else { return Ok(()) };
+        let help =
+            "Groups that were tried again: a deadlock, a lock held for long, a lost connection";
+        tell("database_retries", help, counts.retries.load(Ordering::Relaxed))?;
+        let help = "Groups whose COMMIT was sent and not answered";
+        tell("database_lost_commits", help, counts.lost_commits.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{MockClock, SeededEntropy};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    async fn text_of(counts: Option<Arc<Counts>>) -> String {
+        let clock = Arc::new(MockClock::new(1_625_097_600_000));
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let engine = store::memory::open(store::Options {
+            tables: chat::tables(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            sink: None,
+        });
+        let (region, account) = ("us-east-1".to_owned(), "000000000000".to_owned());
+        let options = chat::Options { region, account, clock, entropy };
+        let chat = Chat::open(engine, options).await.unwrap();
+        Metrics::new().with_store(StoreFigures { chat, counts }).to_text()
+    }
+
+    #[tokio::test]
+    async fn figures_of_a_shared_database_are_told_where_there_is_one() {
+        let counts = Arc::new(Counts::default());
+        counts.retries.store(3, Ordering::Relaxed);
+        let shared = text_of(Some(counts)).await;
+        for line in [
+            "campanile_transaction_conflicts_total 0",
+            "campanile_database_retries_total 3",
+            "campanile_database_lost_commits_total 0",
+        ] {
+            assert!(shared.contains(line), "{line} is missing from:\n{shared}");
+        }
+        let embedded = text_of(None).await;
+        assert!(embedded.contains("campanile_transaction_conflicts_total 0"));
+        assert!(!embedded.contains("campanile_database"));
+    }
+}

@@ -1,0 +1,182 @@
+//! The one task that owns the hub: committed events in, frames out.
+//!
+//! Invariants: it is the only reader of the sink and handles events in commit order; it never
+//! waits for a socket or for the store, so that a full sink holds the committer for moments only;
+//! it reads the sink to its end, so that a closing engine can finish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chat::{Chat, Event};
+use store::{Committed, Uid};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::MissedTickBehavior;
+
+use crate::frame::Close;
+use crate::hub::{At, Found, Hub, Load, Registration, SocketId};
+use crate::metrics::Metrics;
+
+/// Groups of events between the committer and the relay. A full sink holds the committer.
+pub(crate) const SINK_GROUPS_MAX: usize = 64;
+/// Requests of sockets that wait for the relay; more of them wait in their own tasks.
+const CONTROLS_MAX: usize = 1024;
+/// Loads of users' channels at one time: after a restart everybody comes at once.
+const LOADS_MAX: usize = 16;
+/// The turn of the hub's wheel.
+const TURN_MS: u64 = 1_000;
+
+enum Control {
+    Register(Registration),
+    Unregister(Uid, SocketId),
+    Loaded(Load, Found),
+    CloseAll,
+}
+
+/// Speaks to the relay. When the relay is gone, nobody is left to be served.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    control: mpsc::Sender<Control>,
+    next_socket: Arc<AtomicU64>,
+}
+
+impl Handle {
+    pub(crate) fn next_socket(&self) -> SocketId {
+        SocketId(self.next_socket.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) async fn register(&self, registration: Registration) {
+        // A failure drops the registration, and with it the outbox, which ends the socket.
+        let _ = self.control.send(Control::Register(registration)).await;
+    }
+
+    pub(crate) async fn unregister(&self, user: Uid, socket: SocketId) {
+        let _ = self.control.send(Control::Unregister(user, socket)).await;
+    }
+
+    /// Ends every socket once the events committed so far are handed out, and from then on each
+    /// that registers.
+    pub(crate) async fn close_all(&self) {
+        let _ = self.control.send(Control::CloseAll).await;
+    }
+}
+
+/// See the head of this file.
+pub(crate) struct Relay {
+    hub: Hub,
+    chat: Chat,
+    sink: mpsc::Receiver<Vec<Committed>>,
+    control: mpsc::Receiver<Control>,
+    handle: Handle,
+    loads: Arc<Semaphore>,
+    is_closing: bool,
+}
+
+impl Relay {
+    pub(crate) fn new(
+        chat: Chat,
+        sink: mpsc::Receiver<Vec<Committed>>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Handle) {
+        let (sender, control) = mpsc::channel(CONTROLS_MAX);
+        let handle = Handle { control: sender, next_socket: Arc::default() };
+        let established = wire::event::frame::<()>("SESSION_ESTABLISHED", "SYSTEM", &[], None);
+        let relay = Self {
+            hub: Hub::new(&established, metrics),
+            chat,
+            sink,
+            control,
+            handle: handle.clone(),
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            is_closing: false,
+        };
+        (relay, handle)
+    }
+
+    /// Runs until the engine lets go of the sink.
+    pub(crate) async fn run(mut self) {
+        let mut turns = tokio::time::interval(Duration::from_millis(TURN_MS));
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                group = self.sink.recv() => match group {
+                    Some(group) => self.relay(&group),
+                    None => return,
+                },
+                control = self.control.recv() => match control {
+                    Some(control) => self.obey(control),
+                    None => return,
+                },
+                _ = turns.tick() => self.hub.turn(),
+            }
+        }
+    }
+
+    fn relay(&mut self, group: &[Committed]) {
+        for committed in group {
+            let at = At { home: committed.home, seq: committed.stamp.seq };
+            for event in &committed.events {
+                let Some(body) = event.body.downcast_ref::<Event>() else {
+                    debug_assert!(false, "every event of this program is one of chat");
+                    continue;
+                };
+                let effect = body.effect();
+                if let Some(effect) = effect {
+                    self.hub.before(effect, at);
+                }
+                self.hub.deliver(&event.audience, at, || body.frame(at.home, committed.stamp));
+                if let Some(effect) = effect {
+                    self.hub.after(effect);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Register(registration) if self.is_closing => {
+                registration.outbox.close(Close::Restart);
+            }
+            Control::Register(registration) => {
+                if let Some(load) = self.hub.register(registration) {
+                    self.load(load);
+                }
+            }
+            Control::Unregister(user, socket) => self.hub.unregister(user, socket),
+            Control::Loaded(load, found) => self.hub.loaded(&load, found),
+            Control::CloseAll => {
+                while let Ok(group) = self.sink.try_recv() {
+                    self.relay(&group);
+                }
+                self.is_closing = true;
+                self.hub.close_all();
+            }
+        }
+    }
+
+    fn load(&self, load: Load) {
+        let (chat, handle, loads) = (self.chat.clone(), self.handle.clone(), self.loads.clone());
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            let _place = loads.acquire().await;
+            let found = find(&chat, &load).await;
+            let _ = handle.control.send(Control::Loaded(load, found)).await;
+        });
+    }
+}
+
+/// Reads the channels of a user. He is looked up again: the hub heard nothing of him before he
+/// was registered, so that it may have missed his end.
+async fn find(chat: &Chat, load: &Load) -> Found {
+    let found = async {
+        match chat.connect(&load.user_arn).await? {
+            Some(user) if user == load.user => chat.memberships(&user).await.map(Found::Channels),
+            _ => Ok(Found::Gone),
+        }
+    };
+    found.await.unwrap_or_else(|error: wire::Error| {
+        let chain = crate::logging::chain(&error);
+        tracing::error!(error = %chain, "cannot load the channels of a user");
+        Found::Failed
+    })
+}

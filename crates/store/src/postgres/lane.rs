@@ -1,0 +1,320 @@
+//! A committer lane: a task with a connection, which commits the batches of its homes in groups.
+//!
+//! It takes one batch, then whatever else waits, up to the caps: two round trips a group, then the
+//! events, then the answers. A home belongs to one lane of a node, so its events leave in the
+//! order of its commits; lanes and nodes meet only in the locks of `held`. Invariants: a group is
+//! acknowledged only when every statement of it and COMMIT succeeded, or when its own id is found
+//! in the database; a lane begins no group while the outcome of the last one is open.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tokio_postgres::Error;
+use tokio_postgres::error::{Severity, SqlState};
+
+use crate::engine::{Batch, Committed, Failure, Options, Unavailable};
+use crate::group::{self, Judged, Needs, RowWrite, Source};
+use crate::id::{Stamp, Uid, Version};
+use crate::key::Key;
+use crate::postgres::Counts;
+use crate::postgres::connect::Connector;
+use crate::postgres::held;
+use crate::postgres::schema::LANE;
+use crate::postgres::session::Session;
+use crate::publish::Publisher;
+use crate::queue::{Job, Queue};
+
+/// A round trip may wait for a lock as often as it names tables; longer than this is a silence.
+const TRIP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Tries of a group that met a deadlock, a lock that was held long, or a lost connection.
+const TRIES_MAX: usize = 5;
+/// After this time a group is not tried again.
+const GROUP_TIME_MAX: Duration = Duration::from_secs(8);
+/// How long callers wait until the outcome of a lost COMMIT is found out.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(8);
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything that the task owns.
+pub(super) struct Lane {
+    /// The key of the lane's row.
+    uid: Uid,
+    queue: Arc<Queue>,
+    publisher: Arc<Publisher>,
+    options: Options,
+    counts: Arc<Counts>,
+    connector: Arc<Connector>,
+    session: Option<Session>,
+    /// The last group, if its outcome is not known.
+    open: Option<Open>,
+    /// Dropped when the lane has ended.
+    _done: watch::Sender<()>,
+}
+
+/// A group whose COMMIT was sent and not answered.
+struct Open {
+    id: Version,
+    homes: Needs,
+    judged: Judged,
+    cause: Unavailable,
+}
+
+/// Why a group was not committed.
+enum Broken {
+    /// Nothing is written, and the same may pass when tried again.
+    Again(Error),
+    /// Nothing is written.
+    Undone(Unavailable),
+    /// It may be written or not.
+    Open(Box<Open>),
+}
+
+type Answer = oneshot::Sender<Result<Stamp, Failure>>;
+
+/// Closes the queue however the task ends, so that no caller waits for an answer in vain.
+struct Abandon(Arc<Queue>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl Lane {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        publisher: Arc<Publisher>,
+        options: Options,
+        counts: Arc<Counts>,
+        connector: Arc<Connector>,
+        done: watch::Sender<()>,
+    ) -> Lane {
+        let uid = Uid::random(options.entropy.as_ref());
+        let (session, open) = (None, None);
+        Lane { uid, queue, publisher, options, counts, connector, session, open, _done: done }
+    }
+
+    /// Commits groups until the queue is closed and empty.
+    pub(super) async fn run(mut self) {
+        let _abandon = Abandon(Arc::clone(&self.queue));
+        while let Some(jobs) = self.next().await {
+            let jobs = jobs.into_iter().map(|job| (job.batch, job.answer));
+            let (group, answers): (Vec<Batch>, Vec<Answer>) = jobs.unzip();
+            if let Some(open) = &self.open {
+                refuse(answers, &Failure::Unavailable(open.cause.clone()));
+                continue;
+            }
+            match self.commit(&group).await {
+                Ok(judged) => self.acknowledge(judged, answers).await,
+                Err(Broken::Again(cause)) => refuse(answers, &unwritable(cause)),
+                Err(Broken::Undone(cause)) => refuse(answers, &Failure::Unavailable(cause)),
+                Err(Broken::Open(open)) => self.settle_for(*open, answers).await,
+            }
+        }
+    }
+
+    /// Waits for the next group, and finds out about the last one if that is open.
+    async fn next(&mut self) -> Option<Vec<Job>> {
+        while let Some(open) = self.open.take() {
+            match self.settle(&open).await {
+                Some(true) => self.tell(open.judged.committed).await,
+                Some(false) => {}
+                None => {
+                    self.open = Some(open);
+                    if let Ok(jobs) = timeout(SETTLE_PAUSE, self.queue.next()).await {
+                        return jobs;
+                    }
+                }
+            }
+        }
+        self.queue.next().await
+    }
+
+    async fn acknowledge(&self, judged: Judged, answers: Vec<Answer>) {
+        self.tell(judged.committed).await;
+        for (answer, outcome) in answers.into_iter().zip(judged.answers) {
+            reply(answer, outcome);
+        }
+    }
+
+    async fn tell(&self, committed: Vec<Committed>) {
+        let sink = if committed.is_empty() { None } else { self.publisher.sink() };
+        if let Some(sink) = sink {
+            // A reader that is gone cannot be told; what must not be lost is an event row.
+            sink.send(committed).await.unwrap_or_default();
+        }
+    }
+
+    /// Runs a group's transaction, again if another one was in its way.
+    async fn commit(&mut self, group: &[Batch]) -> Result<Judged, Broken> {
+        let begin = Instant::now();
+        let mut tries = 1;
+        loop {
+            let outcome = self.attempt(group).await;
+            let may_go_on = tries < TRIES_MAX && begin.elapsed() < GROUP_TIME_MAX;
+            if !matches!(outcome, Err(Broken::Again(_))) || !may_go_on {
+                return outcome;
+            }
+            tries += 1;
+            self.counts.retries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn attempt(&mut self, group: &[Batch]) -> Result<Judged, Broken> {
+        let session = match self.session.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => self.connector.connect().await.map_err(Broken::Undone)?,
+        };
+        let needs = group::needs(group);
+        let mut held = match timeout(TRIP_TIMEOUT, held::hold(&session, group, &needs)).await {
+            Ok(Ok(held)) => held,
+            Ok(Err(cause)) => return Err(self.undo(session, cause).await),
+            Err(_) => return Err(Broken::Undone(silent())),
+        };
+        let source = Source {
+            clock: self.options.clock.as_ref(),
+            entropy: self.options.entropy.as_ref(),
+            marks: &self.publisher.marks,
+        };
+        let mut judged = group::judge(group.to_vec(), held.take_loaded(), &source);
+        if !judged.has_writes() {
+            self.roll_back(session).await;
+            return Ok(judged);
+        }
+        let id = self.sign(&mut judged);
+        let answers = match timeout(TRIP_TIMEOUT, held.write(&session, &judged.writes)).await {
+            Ok(Ok(answers)) => answers,
+            // A statement could not be prepared; nothing was sent.
+            Ok(Err(cause)) => return Err(self.undo(session, cause).await),
+            Err(_) => return Err(opened(id, needs, judged, silent())),
+        };
+        let Some(cause) = answers.into_iter().find_map(Result::err) else {
+            self.session = Some(session);
+            return Ok(judged);
+        };
+        // A refused statement turns the COMMIT behind it into a rollback. Nothing else is certain.
+        if is_refusal(&cause) {
+            return Err(self.undo(session, cause).await);
+        }
+        let cause = Unavailable::caused("the connection was lost while committing", cause);
+        Err(opened(id, needs, judged, cause))
+    }
+
+    /// Adds the lane's row, which tells that this group was committed.
+    fn sign(&self, judged: &mut Judged) -> Version {
+        let mut bytes = [0; 16];
+        self.options.entropy.fill(&mut bytes);
+        let ver = Version(u128::from_be_bytes(bytes));
+        let value = self.options.clock.now_ms().to_be_bytes().to_vec();
+        judged.writes.rows.insert(self.key(), RowWrite::Put { value, ver });
+        ver
+    }
+
+    fn key(&self) -> Key {
+        Key::new(&LANE).uid(self.uid)
+    }
+
+    /// Ends a transaction that failed before its COMMIT could take effect.
+    async fn undo(&mut self, session: Session, cause: Error) -> Broken {
+        if is_in_the_way(&cause) {
+            self.roll_back(session).await;
+            return Broken::Again(cause);
+        }
+        // Whatever else the matter is, another connection shows whether it lasts.
+        drop(session);
+        if is_lost(&cause) { Broken::Again(cause) } else { Broken::Undone(unwritten(cause)) }
+    }
+
+    /// Rolls back, and keeps the connection if that succeeds.
+    async fn roll_back(&mut self, session: Session) {
+        let rollback = timeout(TRIP_TIMEOUT, session.client().batch_execute("ROLLBACK")).await;
+        if matches!(rollback, Ok(Ok(()))) {
+            self.session = Some(session);
+        }
+    }
+
+    /// Finds out about a lost COMMIT while its callers wait, for a bounded time.
+    async fn settle_for(&mut self, open: Open, answers: Vec<Answer>) {
+        self.counts.lost_commits.fetch_add(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        loop {
+            match self.settle(&open).await {
+                Some(true) => return self.acknowledge(open.judged, answers).await,
+                Some(false) => return refuse(answers, &Failure::Unavailable(open.cause)),
+                None if begin.elapsed() < SETTLE_TIME_MAX => {
+                    tokio::time::sleep(SETTLE_PAUSE).await;
+                }
+                None => {
+                    refuse(answers, &Failure::Unknown(open.cause.clone()));
+                    self.open = Some(open);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells whether an open group was committed; none if that cannot be told yet. Holding its
+    /// homes waits for the end of its transaction, if the server still has it: what is not
+    /// committed then never will be.
+    async fn settle(&self, open: &Open) -> Option<bool> {
+        let session = self.connector.connect().await.ok()?;
+        let key = self.key();
+        let mut needs = Needs { homes: open.homes.homes.clone(), ..Needs::default() };
+        needs.versions.insert(key.clone());
+        let held = timeout(TRIP_TIMEOUT, held::hold(&session, &[], &needs)).await.ok()?;
+        let found = held.ok()?.take_loaded().versions.get(&key) == Some(&open.id);
+        // What is left of this transaction ends with its connection.
+        Some(found)
+    }
+}
+
+fn opened(id: Version, homes: Needs, judged: Judged, cause: Unavailable) -> Broken {
+    Broken::Open(Box::new(Open { id, homes, judged, cause }))
+}
+
+/// Answers a caller; one that went away is no concern of the group.
+fn reply(answer: Answer, outcome: Result<Stamp, Failure>) {
+    answer.send(outcome).unwrap_or_default();
+}
+
+fn refuse(answers: Vec<Answer>, failure: &Failure) {
+    for answer in answers {
+        reply(answer, Err(failure.clone()));
+    }
+}
+
+fn silent() -> Unavailable {
+    Unavailable::new("the database does not answer")
+}
+
+fn unwritten(cause: Error) -> Unavailable {
+    Unavailable::caused("the database cannot be written", cause)
+}
+
+fn unwritable(cause: Error) -> Failure {
+    Failure::Unavailable(unwritten(cause))
+}
+
+/// Tells whether the server refused a statement and the connection goes on.
+fn is_refusal(cause: &Error) -> bool {
+    let severity = cause.as_db_error().and_then(|refusal| refusal.parsed_severity());
+    severity == Some(Severity::Error)
+}
+
+/// Tells whether the connection is of no more use.
+pub(super) fn is_lost(cause: &Error) -> bool {
+    let severity = cause.as_db_error().and_then(|refusal| refusal.parsed_severity());
+    cause.is_closed() || matches!(severity, Some(Severity::Fatal | Severity::Panic))
+}
+
+/// Tells whether another transaction was in the way.
+fn is_in_the_way(cause: &Error) -> bool {
+    let codes = [
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ];
+    is_refusal(cause) && cause.code().is_some_and(|code| codes.contains(code))
+}

@@ -1,0 +1,127 @@
+"""Fixtures: one server for the tests that only need a server, and one app instance for each test.
+
+`--engine postgres` runs what depends on the store on PostgreSQL: the modules marked `any_engine` and those marked
+`postgres`. What is not chosen is counted as deselected, never skipped.
+"""
+
+import os
+
+import pytest
+
+from support.faults import Faults, build_library
+from support.postgres import Postgres
+from support.server import BINARY, Server
+from support.world import World
+
+
+def pytest_addoption(parser):
+    parser.addoption("--engine", choices=["sqlite", "postgres"], default="sqlite", help="the store under test")
+
+
+def pytest_collection_modifyitems(config, items):
+    on_postgres = config.getoption("engine") == "postgres"
+
+    def is_chosen(item):
+        marks = {mark.name for mark in item.iter_markers()}
+        if on_postgres:
+            return not marks.isdisjoint({"any_engine", "postgres"})
+        return "postgres" not in marks
+
+    others = [item for item in items if not is_chosen(item)]
+    items[:] = [item for item in items if is_chosen(item)]
+    config.hook.pytest_deselected(items=others)
+
+
+def pytest_configure(config):
+    # A proxy or a profile of the person who runs the tests must not come between a client and loopback.
+    for name in [name for name in os.environ if name.upper().endswith("_PROXY") or name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+def pytest_sessionstart(session):
+    if not BINARY.exists() and not session.config.option.collectonly:
+        pytest.exit(f"{BINARY} is missing: run `make build` first", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The PostgreSQL that tests share; one that stops it starts its own."""
+    postgres = Postgres()
+    yield postgres
+    postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def new_store(request):
+    """Makes an empty store: nothing on the embedded engine, where a folder will do, or the URL of a schema."""
+    if request.config.getoption("engine") == "postgres":
+        return request.getfixturevalue("postgres").new_store
+    return lambda: None
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, new_store):
+    """The server that most tests share."""
+    server = Server(tmp_path_factory.mktemp("shared"), database=new_store())
+    yield server
+    server.close()
+    server.check_store()
+
+
+@pytest.fixture
+def start(tmp_path, new_store):
+    """Starts servers of the test's own; all are stopped, and their logs and stores checked, when it ends."""
+    servers = []
+
+    def start_one(*arguments, data_dir=tmp_path / "data", database=None, **options):
+        servers.append(Server(data_dir, *arguments, database=database or new_store(), **options))
+        return servers[-1]
+
+    yield start_one
+    for server in servers:
+        server.close()
+    for server in servers:
+        server.check_store()
+
+
+@pytest.fixture(scope="session")
+def fault_library(tmp_path_factory):
+    return build_library(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture
+def faults(fault_library, tmp_path):
+    """Faults for a server that is started with their environment."""
+    return Faults(fault_library, tmp_path)
+
+
+@pytest.fixture
+def world(server):
+    """A fresh app instance on the shared server."""
+    world = World(server)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def alice(world):
+    return world.user("alice")
+
+
+@pytest.fixture
+def bob(world):
+    return world.user("bob")
+
+
+@pytest.fixture
+def carol(world):
+    return world.user("carol")
+
+
+@pytest.fixture
+def another_world(server):
+    """A second app instance on the same server."""
+    world = World(server, "Another world")
+    yield world
+    world.close()
