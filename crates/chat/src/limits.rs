@@ -28,6 +28,9 @@ pub(crate) const APP_INSTANCES: Quota =
 /// Users of an app instance (service quotas page).
 pub(crate) const APP_INSTANCE_USERS: Quota =
     Quota { label: "users", max: 100_000, noun: "users in the app instance" };
+/// Bots of an app instance (undocumented; as many as admins).
+pub(crate) const APP_INSTANCE_BOTS: Quota =
+    Quota { label: "bots", max: 100, noun: "bots in the app instance" };
 /// Admins of an app instance (service quotas page).
 pub(crate) const APP_INSTANCE_ADMINS: Quota =
     Quota { label: "admins", max: 100, noun: "admins in the app instance" };
@@ -44,9 +47,10 @@ pub(crate) const USER_MEMBERSHIPS: Quota =
 pub(crate) const CHANNEL_MODERATORS: Quota =
     Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
 
-const ALL: [&Quota; 7] = [
+const ALL: [&Quota; 8] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
+    &APP_INSTANCE_BOTS,
     &APP_INSTANCE_ADMINS,
     &CHANNELS,
     &CHANNEL_MEMBERSHIPS,
