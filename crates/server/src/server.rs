@@ -34,8 +34,6 @@ use crate::signature::Signatures;
 use crate::socket::CLOSE_MS_MAX;
 use crate::tls::{self, Source, Tls};
 
-/// Connections of the API listener, sockets included.
-const CONNECTIONS_MAX: usize = 65_536;
 /// How long requests in flight may take once the drain has begun.
 const DRAIN_MS_MAX: u64 = 10_000;
 /// How long the engine may take to finish what it accepted.
@@ -103,6 +101,7 @@ async fn open(
         account: config.account_id.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        quotas: config.quotas.clone(),
     };
     let chat = Chat::open(engine, options).await?;
     let credential = root_credential(&config, &*entropy)?;
@@ -224,7 +223,7 @@ impl Parts {
         let (admin_trigger, admin_drain) = Drain::new();
         let plain = Front {
             service: Arc::new(service),
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            places: Arc::new(Semaphore::new(config.connections_max)),
             tls: None,
             drain,
             tasks: requests.clone(),

@@ -133,9 +133,9 @@ pub(crate) async fn enter(
     tx.hold(member);
     tx.put(membership);
     let quota = limits::CHANNEL_MEMBERSHIPS;
-    tx.add(quota.key(channel.uid), 1, Some(quota.max));
+    tx.add(quota.key(channel.uid), 1, Some(cx.max(&quota)));
     let quota = limits::USER_MEMBERSHIPS;
-    tx.add(quota.key(member), 1, Some(quota.max));
+    tx.add(quota.key(member), 1, Some(cx.max(&quota)));
     tell(cx, tx, event::Kind::CreateChannelMembership, channel, membership, effect).await
 }
 
