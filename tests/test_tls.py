@@ -39,7 +39,7 @@ def test_a_message_goes_over_tls_from_boto3_to_a_socket(secured):
     endpoint = world.messaging.get_messaging_session_endpoint()["Endpoint"]["Url"]
     assert endpoint == side.authority
     socket = open_socket(side, bob)
-    content = "grüße " * 600
+    content = "grüße " * 400
     message = world.send(channel, alice, content)
     assert socket.next().payload["MessageId"] == message
     for number in range(200):
