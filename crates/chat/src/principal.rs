@@ -4,7 +4,7 @@
 //! record is the name at the time of writing.
 
 use serde::{Deserialize, Serialize};
-use store::{Key, Txn, Uid, View};
+use store::{Key, Record, Txn, Uid, Unavailable, View};
 use wire::arn::Resource;
 use wire::{identity, messaging};
 
@@ -12,6 +12,7 @@ use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
+use crate::page::Walk;
 
 /// Which kind of principal an ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,32 @@ pub(crate) async fn live(
     };
     let mut same = |one: &Principal| today(one).filter(|found| found.uid == one.uid);
     Ok(principals.iter().map(|one| one.as_ref().and_then(&mut same)).collect())
+}
+
+/// Reads a page of records and returns the live principals that they name, each under his name of
+/// today.
+pub(crate) async fn page<R: Record>(
+    view: &View,
+    walk: &mut Walk,
+    app_instance: Uid,
+    named: fn(R) -> Principal,
+) -> Result<Vec<Principal>> {
+    let mut page = Vec::new();
+    loop {
+        let rows = walk.read(view).await?;
+        if rows.is_empty() {
+            return Ok(page);
+        }
+        let named = rows.iter().map(|row| row.decode().map(|record| Some(named(record))));
+        let named = named.collect::<std::result::Result<Vec<_>, Unavailable>>()?;
+        for (row, principal) in rows.iter().zip(live(view, app_instance, &named).await?) {
+            if !walk.has_room() {
+                break;
+            }
+            walk.pass(row, principal.is_some());
+            page.extend(principal);
+        }
+    }
 }
 
 /// Returns the live principal that an input member names.
