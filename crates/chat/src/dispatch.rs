@@ -265,7 +265,6 @@ unimplemented! {
     identity::UpdateAppInstanceUser,
     identity::UpdateAppInstanceUserEndpoint,
     messaging::AssociateChannelFlow,
-    messaging::BatchCreateChannelMembership,
     messaging::ChannelFlowCallback,
     messaging::CreateChannelFlow,
     messaging::DeleteChannelFlow,

@@ -74,6 +74,27 @@ pub(crate) async fn find(
     }
 }
 
+/// Returns for each ARN the live user or bot of `app_instance` that it names, in one read.
+pub(crate) async fn find_all(
+    cx: &Cx,
+    tx: &mut Txn,
+    app_instance: Uid,
+    arns: &[String],
+) -> Result<Vec<Option<Principal>>> {
+    let key = |arn: &String| match cx.parse_arn(arn)? {
+        (found_in, _) if found_in != app_instance => None,
+        (_, Resource::User(id)) => Some(AppInstanceUser::key_of(app_instance, &id)),
+        (_, Resource::Bot(id)) => Some(AppInstanceBot::key_of(app_instance, &id)),
+        _ => None,
+    };
+    tx.load(&arns.iter().filter_map(key).collect::<Vec<_>>()).await?;
+    let mut found = Vec::with_capacity(arns.len());
+    for arn in arns {
+        found.push(find(cx, tx, app_instance, arn).await?);
+    }
+    Ok(found)
+}
+
 /// Returns each principal under his name of today; nothing for one who was deleted, or whose id is
 /// another's by now. Only for showing: no rule is to stand on it.
 pub(crate) async fn live(

@@ -2,16 +2,15 @@
 //! requests that go the whole way from path and JSON to the answer.
 
 mod counting;
+mod roles;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use store::{Add, Audience, Batch, Committed, Engine, MockClock, Put, SeededEntropy, Table, Uid};
+use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
-use wire::OperationId;
 
-use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::{Call, Chat, Effect, Event, Options, Step};
 
 pub(crate) use counting::{Calls, Counting};
@@ -122,41 +121,6 @@ impl World {
         text(&self.try_create_user(id).await.expect("is created")["AppInstanceUserArn"])
     }
 
-    /// Creates a bot and returns its ARN.
-    pub(crate) async fn create_bot(&mut self, name: &str) -> String {
-        if !crate::dispatch::UNIMPLEMENTED.contains(&OperationId::CreateAppInstanceBot) {
-            let alias = "arn:aws:lex:us-east-1:000000000000:bot-alias/ABCDEFGHIJ/KLMNOPQRST";
-            let lex = json!({ "LexBotAliasArn": alias, "LocaleId": "en_US" });
-            let body = json!({
-                "AppInstanceArn": self.app_instance, "Name": name,
-                "ClientRequestToken": self.token(), "Configuration": { "Lex": lex },
-            });
-            let answer = self.call("POST", "/app-instance-bots", "", body).await;
-            return text(&answer.expect("is created")["AppInstanceBotArn"]);
-        }
-        self.put_bot(name).await
-    }
-
-    /// Writes the record of a bot as CreateAppInstanceBot will, once it is there.
-    async fn put_bot(&mut self, name: &str) -> String {
-        let id = self.app_instance.rsplit('/').next().expect("an ARN has an id");
-        let app_instance = crate::ids::parse_uuid(id).expect("the id is a UUID");
-        self.tokens += 1;
-        let mut uid = [0xb0; 16];
-        uid[15] = u8::try_from(self.tokens % 256).expect("fits");
-        let bot = json!({
-            "app_instance": app_instance, "id": name, "uid": Uid(uid), "name": name,
-            "metadata": null, "created_ms": START_MS, "updated_ms": START_MS,
-        });
-        let mut batch = Batch::new("put_bot", app_instance);
-        let key = AppInstanceBot::key_of(app_instance, name);
-        batch.puts.push(Put { key, value: store::codec::encode(&bot) });
-        let key = crate::limits::APP_INSTANCE_BOTS.key(app_instance);
-        batch.adds.push(Add { key, delta: 1, max: None });
-        self.chat.0.store.engine().commit(batch).await.expect("is written");
-        format!("{}/bot/{name}", self.app_instance)
-    }
-
     pub(crate) async fn create_admin(&self, user: &str) -> Outcome {
         let target = format!("/app-instances/{}/admins", label(&self.app_instance));
         self.call("POST", &target, "", json!({ "AppInstanceAdminArn": user })).await
@@ -196,26 +160,6 @@ impl World {
     pub(crate) async fn leave(&self, channel: &str, bearer: &str, member: &str) -> Outcome {
         let target = format!("/channels/{}/memberships/{}", label(channel), label(member));
         self.call("DELETE", &target, bearer, Value::Null).await
-    }
-
-    pub(crate) async fn promote(&self, channel: &str, bearer: &str, user: &str) -> Outcome {
-        let target = format!("/channels/{}/moderators", label(channel));
-        self.call("POST", &target, bearer, json!({ "ChannelModeratorArn": user })).await
-    }
-
-    pub(crate) async fn demote(&self, channel: &str, bearer: &str, user: &str) -> Outcome {
-        let target = format!("/channels/{}/moderators/{}", label(channel), label(user));
-        self.delete(&target, bearer).await
-    }
-
-    pub(crate) async fn ban(&self, channel: &str, bearer: &str, user: &str) -> Outcome {
-        let target = format!("/channels/{}/bans", label(channel));
-        self.call("POST", &target, bearer, json!({ "MemberArn": user })).await
-    }
-
-    pub(crate) async fn lift_ban(&self, channel: &str, bearer: &str, user: &str) -> Outcome {
-        let target = format!("/channels/{}/bans/{}", label(channel), label(user));
-        self.delete(&target, bearer).await
     }
 
     /// Sends a message; `more` replaces or adds members of the request.

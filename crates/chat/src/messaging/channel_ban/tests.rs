@@ -11,7 +11,9 @@ use crate::testing::{
 async fn world(more: Value) -> (World, [String; 3], String) {
     let mut world = World::new().await;
     let alice = world.create_user("alice").await;
+    world.clock.advance(1);
     let bob = world.create_user("bob").await;
+    world.clock.advance(1);
     let carol = world.create_user("carol").await;
     let channel = world.create_channel(&alice, more).await;
     assert!(world.join(&channel, &alice, &bob).await.is_ok());
@@ -48,7 +50,7 @@ async fn banned_member_is_removed_and_told_so_in_one_commit() {
     assert_eq!(
         described.expect("is readable")["ChannelBan"],
         json!({
-            "Member": member, "ChannelArn": channel, "CreatedTimestamp": 1_625_097_600,
+            "Member": member, "ChannelArn": channel, "CreatedTimestamp": 1_625_097_600.002,
             "CreatedBy": { "Arn": alice, "Name": "alice" },
         })
     );
@@ -158,6 +160,7 @@ async fn list_shows_the_living_in_pages_and_a_purge_leaves_no_ban() {
     let other = world.create_channel(&alice, json!({})).await;
     let mut expected = Vec::new();
     for index in 0..7 {
+        world.clock.advance(1);
         let user = world.create_user(&format!("user-{index}")).await;
         assert!(world.ban(&channel, &alice, &user).await.is_ok());
         expected.push(format!("user-{index}"));

@@ -1,8 +1,6 @@
 use serde_json::{Value, json};
-use store::{Add, Audience, Batch};
-use wire::arn::Resource;
+use store::Audience;
 
-use crate::messaging::channel::Channel;
 use crate::testing::{
     BAD_REQUEST, CONFLICT, FORBIDDEN, Heard, LIMIT, NOT_FOUND, UNAUTHORIZED, World, array, label,
     text,
@@ -13,7 +11,9 @@ use crate::{Effect, limits};
 async fn world() -> (World, [String; 3], String) {
     let mut world = World::new().await;
     let alice = world.create_user("alice").await;
+    world.clock.advance(1);
     let bob = world.create_user("bob").await;
+    world.clock.advance(1);
     let carol = world.create_user("carol").await;
     let channel = world.create_channel(&alice, json!({ "MemberArns": [bob] })).await;
     world.heard();
@@ -51,7 +51,7 @@ async fn new_moderator_is_described_and_only_the_hub_is_told() {
     assert_eq!(
         described["ChannelModerator"],
         json!({
-            "Moderator": member, "ChannelArn": channel, "CreatedTimestamp": 1_625_097_600,
+            "Moderator": member, "ChannelArn": channel, "CreatedTimestamp": 1_625_097_600.002,
             "CreatedBy": { "Arn": alice, "Name": "alice" },
         })
     );
@@ -131,6 +131,7 @@ async fn list_shows_the_living_in_pages() {
     let mut expected = vec!["alice".to_owned(), "bob".to_owned()];
     assert!(world.promote(&channel, &alice, &bob).await.is_ok());
     for index in 0..6 {
+        world.clock.advance(1);
         let user = world.create_user(&format!("user-{index}")).await;
         assert!(world.promote(&channel, &alice, &user).await.is_ok());
         expected.push(format!("user-{index}"));
@@ -157,16 +158,7 @@ async fn list_shows_the_living_in_pages() {
 #[tokio::test]
 async fn channel_holds_a_thousand_moderators_and_a_removal_frees_a_place() {
     let (world, [alice, bob, carol], channel) = world().await;
-    let place = &world.chat.0.place;
-    let Some((app_instance, Resource::Channel(id))) = place.parse_arn(&channel) else {
-        panic!("the ARN is one of a channel");
-    };
-    let found = world.chat.0.store.view().get(&Channel::key_of(app_instance, &id)).await;
-    let found: Channel = found.expect("the store answers").expect("the channel is there");
-    let mut batch = Batch::new("many", found.uid);
-    let key = limits::CHANNEL_MODERATORS.key(found.uid);
-    batch.adds.push(Add { key, delta: 998, max: None });
-    world.chat.0.store.engine().commit(batch).await.expect("is written");
+    world.leave_room(&limits::CHANNEL_MODERATORS, &channel, 1).await;
     assert!(world.promote(&channel, &alice, &bob).await.is_ok());
     assert_eq!(world.promote(&channel, &alice, &carol).await, LIMIT);
     assert!(world.demote(&channel, &alice, &bob).await.is_ok());
