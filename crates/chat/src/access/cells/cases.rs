@@ -97,7 +97,7 @@ fn associate(scene: &Scene) -> Request {
     put(scene, "/channel-flow", json!({ "ChannelFlowArn": scene.flow }))
 }
 
-pub(super) static CASES: [Case; 43] = [
+pub(super) static CASES: [Case; 44] = [
     case(DescribeChannel, "describe the channel", |s| get(s, "")),
     case(UpdateChannel, "update the channel", |s| put(s, "", json!({ "Name": "new" }))),
     case(DeleteChannel, "delete the channel", |s| delete(s, "")),
