@@ -110,3 +110,23 @@ pub(crate) async fn require(
 ) -> Result<Principal> {
     find(cx, tx, app_instance, arn).await?.ok_or_else(Error::unknown_member)
 }
+
+/// Returns what [`find`] does for each of the ARNs, in one read.
+pub(crate) async fn find_all(
+    cx: &Cx,
+    tx: &mut Txn,
+    app_instance: Uid,
+    arns: &[&str],
+) -> Result<Vec<Option<Principal>>> {
+    let key = |arn: &&str| match cx.parse_arn(arn)? {
+        (_, Resource::User(id)) => Some(AppInstanceUser::key_of(app_instance, &id)),
+        (_, Resource::Bot(id)) => Some(AppInstanceBot::key_of(app_instance, &id)),
+        _ => None,
+    };
+    tx.load(&arns.iter().filter_map(key).collect::<Vec<_>>()).await?;
+    let mut found = Vec::with_capacity(arns.len());
+    for arn in arns {
+        found.push(find(cx, tx, app_instance, arn).await?);
+    }
+    Ok(found)
+}
