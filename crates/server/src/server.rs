@@ -24,6 +24,7 @@ use crate::config::{Config, Data};
 use crate::connect::Connect;
 use crate::credentials::{self, Credential};
 use crate::drain::{Drain, Tasks, Trigger};
+use crate::failure_log::FailureLog;
 use crate::http;
 use crate::jobs;
 use crate::metrics::{Metrics, StoreFigures};
@@ -197,6 +198,7 @@ impl Parts {
             signatures,
             connect: Arc::new(connect),
             metrics: metrics.clone(),
+            failures: FailureLog::default(),
             entropy,
             listener: api.1,
             public_endpoint: config.public_endpoint,
