@@ -10,6 +10,8 @@ from support.clients import answer_of, everything, refusal, status_of
 from support.sigv4 import now
 from support.world import World
 
+pytestmark = pytest.mark.any_engine
+
 ARN = re.compile(r"arn:aws:chime:us-east-1:000000000000:app-instance/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}"
                  r"-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -8,6 +8,8 @@ from support import clients
 from support.clients import answer_of, everything, refusal, status_of
 from support.sigv4 import now
 
+pytestmark = pytest.mark.any_engine
+
 
 def create(world, user_id, **extra):
     extra.setdefault("ClientRequestToken", str(uuid.uuid4()))

@@ -91,6 +91,7 @@ impl Chat {
         {
             return Ok(output);
         }
+        let mut exhausted = Error::from(WireError::unavailable());
         for _ in 0..limits::ATTEMPTS_MAX {
             let mut tx = self.begin::<O>();
             let cx = self.cx::<O>(&mut tx, call).await?;
@@ -101,15 +102,14 @@ impl Chat {
             }
             match tx.commit(O::NAME).await {
                 Ok(stamp) => return Ok(finish(reply, stamp)),
-                Err(Failure::Conflict(_)) => {
-                    self.0.conflicts.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
+                Err(failure @ Failure::Conflict(_)) => {
+                    self.count_conflict::<O>(call);
+                    exhausted = self.refused(failure);
                 }
                 Err(failure) => return Err(self.refused(failure)),
             }
         }
-        tracing::warn!(operation = O::NAME, request_id = call.request_id, "conflicts exhausted");
-        Err(Error::unavailable())
+        Err(exhausted)
     }
 
     fn begin<O: Operation>(&self) -> Txn
@@ -139,9 +139,17 @@ impl Chat {
         let Ok(reply @ Reply::Stamped(_)) = reply else { return Ok(None) };
         match tx.commit(O::NAME).await {
             Ok(stamp) => Ok(Some(finish(reply, stamp))),
-            Err(Failure::Conflict(_)) => Ok(None),
+            Err(Failure::Conflict(_)) => {
+                self.count_conflict::<O>(call);
+                Ok(None)
+            }
             Err(failure) => Err(self.refused(failure)),
         }
+    }
+
+    fn count_conflict<O: Operation>(&self, call: &Call) {
+        self.0.conflicts.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
     }
 
     async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call) -> Result<Cx> {
@@ -193,7 +201,8 @@ fn finish<T>(reply: Reply<T>, stamp: Option<Stamp>) -> T {
     }
 }
 
-/// Turns a failed commit into its answer. Conflicts are run again and do not come here.
+/// Turns a failed commit into its answer. A conflict comes here when it was the last that may be
+/// met. Whatever is no fault of the request keeps what led to it, for the log.
 pub(crate) fn refused(failure: Failure, quotas: &Quotas) -> Error {
     match failure {
         Failure::Bound(key) => {
@@ -201,7 +210,9 @@ pub(crate) fn refused(failure: Failure, quotas: &Quotas) -> Error {
             Error::limit_exceeded(quota)
         }
         Failure::Unavailable(cause) => Error::from(cause),
-        Failure::Conflict(_) | Failure::Unknown(_) => Error::unavailable(),
+        Failure::Conflict(_) | Failure::Unknown(_) => {
+            Error::from(WireError::unavailable().with_source(failure))
+        }
     }
 }
 
@@ -290,3 +301,6 @@ unimplemented! {
     messaging::UpdateChannelFlow,
     messaging::UpdateChannelMessage,
 }
+
+#[cfg(test)]
+mod tests;

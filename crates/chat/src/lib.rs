@@ -102,7 +102,7 @@ struct Inner {
     place: Arc<cx::Place>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// Transactions that met a changed row.
+    /// Transactions that met a changed row, guesses included.
     conflicts: AtomicU64,
 }
 
@@ -146,7 +146,8 @@ impl Chat {
         })))
     }
 
-    /// Returns how many transactions were run again because a row that they had read has changed.
+    /// Returns how many transactions were run again because a row that they had read or guessed has
+    /// changed.
     #[must_use]
     pub fn conflict_count(&self) -> u64 {
         self.0.conflicts.load(Ordering::Relaxed)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
 
-use crate::{Call, Chat, Effect, Event, Options, Quotas, Step};
+use crate::{Answer, Call, Chat, Effect, Event, Options, Quotas, Step};
 
 pub(crate) use counting::{Calls, Counting};
 
@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) chat: Chat,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) app_instance: String,
-    /// What the rules ask of the store.
+    /// What the rules ask of the store, and how it may fail.
     pub(crate) engine: Arc<Counting>,
     events: mpsc::Receiver<Vec<Committed>>,
     tokens: u32,
@@ -76,14 +76,14 @@ impl World {
         world
     }
 
-    /// Sends a request and returns its answer.
-    pub(crate) async fn call(
+    /// Sends a request and returns what the front is given for it.
+    pub(crate) async fn ask(
         &self,
         method: &str,
         target: &str,
         bearer: &str,
         body: Value,
-    ) -> Outcome {
+    ) -> Result<Answer, wire::Error> {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         let route = wire::route::route(method, path, query).expect("the test names a known route");
         let call = Call {
@@ -94,7 +94,18 @@ impl World {
             endpoint: "localhost:8080".to_owned(),
             request_id: "test".to_owned(),
         };
-        let answer = self.chat.call(call).await;
+        self.chat.call(call).await
+    }
+
+    /// Sends a request and returns its answer.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Outcome {
+        let answer = self.ask(method, target, bearer, body).await;
         let answer = answer.map_err(|error| (error.code().status(), error.code().exception()))?;
         Ok(match answer.body.as_slice() {
             [] => Value::Null,

@@ -32,7 +32,8 @@ impl Collector for StoreFigures {
             let encoder = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
             counter.encode(encoder)
         };
-        let help = "Transactions that were run again because a row that they had read has changed";
+        let help = "Transactions that were run again because a row has changed that they had read \
+                    or guessed";
         tell("transaction_conflicts", help, self.chat.conflict_count())?;
         let Some(counts) = &self.counts else { return Ok(()) };
         let help =
