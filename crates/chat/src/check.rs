@@ -16,6 +16,7 @@ use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::AppInstanceAdmin;
 use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
+use crate::identity::app_instance_user_endpoint::AppInstanceUserEndpoint;
 use crate::identity::tags::ResourceTags;
 use crate::job::Job;
 use crate::limits::{ACCOUNT, RESOURCE_COUNT};
@@ -133,6 +134,7 @@ impl Check {
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;
         self.records::<ChannelModerator>().await?;
+        self.records::<AppInstanceUserEndpoint>().await?;
         self.records::<ResourceTags>().await?;
         self.records::<ChannelMessage>().await?;
         self.bans().await?;

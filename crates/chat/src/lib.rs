@@ -19,6 +19,7 @@ mod limits;
 mod messaging;
 mod page;
 mod principal;
+mod unserved;
 
 #[cfg(test)]
 mod testing;
@@ -132,6 +133,7 @@ impl Chat {
             account: options.account,
             token_key,
             message_ids: Arc::new(MessageIds::new(message_id_key)),
+            unserved: Arc::default(),
         };
         Ok(Self(Arc::new(Inner {
             store,

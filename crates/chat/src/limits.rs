@@ -43,11 +43,14 @@ pub(crate) const CHANNEL_MEMBERSHIPS: Quota =
 /// Channels that one user is a member of (service quotas page).
 pub(crate) const USER_MEMBERSHIPS: Quota =
     Quota { label: "user_memberships", max: 20_000, noun: "memberships of the user" };
+/// Endpoints of a user (service quotas page).
+pub(crate) const USER_ENDPOINTS: Quota =
+    Quota { label: "endpoints", max: 10, noun: "endpoints of the user" };
 /// Moderators of a channel (service quotas page).
 pub(crate) const CHANNEL_MODERATORS: Quota =
     Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
 
-const ALL: [&Quota; 8] = [
+const ALL: [&Quota; 9] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_BOTS,
@@ -55,6 +58,7 @@ const ALL: [&Quota; 8] = [
     &CHANNELS,
     &CHANNEL_MEMBERSHIPS,
     &USER_MEMBERSHIPS,
+    &USER_ENDPOINTS,
     &CHANNEL_MODERATORS,
 ];
 
@@ -69,6 +73,11 @@ impl Quota {
         ALL.into_iter().find(|quota| key.bytes().get(16..) == quota.key(ACCOUNT).bytes().get(16..))
     }
 }
+
+/// Tags of one resource (model: the longest list that a request may have).
+pub(crate) const RESOURCE_TAGS_MAX: usize = 50;
+/// The locale of a bot's Lex configuration. The model sets no limit; names of locales are short.
+pub(crate) const LOCALE_ID_CHARS_MAX: usize = 64;
 
 /// Content of a STANDARD message, in UTF-8 bytes (developer guide, message types).
 pub(crate) const STANDARD_CONTENT_BYTES_MAX: usize = 4_096;

@@ -1,11 +1,13 @@
 //! The messaging service: channels, who is in them, what is said there, and who listens.
 
+pub(crate) mod bot_invocation;
 pub(crate) mod channel;
 pub(crate) mod channel_ban;
 pub(crate) mod channel_membership;
 pub(crate) mod channel_message;
 pub(crate) mod channel_moderator;
 pub(crate) mod session;
+pub(crate) mod streaming_configurations;
 
 use store::Table;
 

@@ -1,4 +1,4 @@
-//! The steps of a purge: what goes with a deleted channel, user or app instance.
+//! The steps of a purge: what goes with a deleted channel, user, bot or app instance.
 //!
 //! Invariants: nothing new comes below a deleted uid, so a list that is empty stays empty; a record
 //! that counts is got, deleted and uncounted on all sides in one batch, whichever purge comes to
@@ -11,8 +11,9 @@ use crate::cx::Cx;
 use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::{self, AppInstanceAdmin};
+use crate::identity::app_instance_bot::{self, AppInstanceBot};
 use crate::identity::app_instance_user::{self, AppInstanceUser};
-use crate::identity::tags;
+use crate::identity::{app_instance_user_endpoint, tags};
 use crate::job::{Doomed, Left};
 use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
 use crate::messaging::channel::{self, Channel};
@@ -35,7 +36,9 @@ pub(super) async fn step(
     let mut below = Below { view, tx, uid, room: STEP_ROWS_MAX };
     match doomed {
         Doomed::AppInstance => below.app_instance(cx).await,
-        Doomed::AppInstanceUser { app_instance } => below.user(cx, app_instance).await,
+        Doomed::AppInstanceUser { app_instance } | Doomed::AppInstanceBot { app_instance } => {
+            below.principal(cx, app_instance).await
+        }
         Doomed::Channel => below.channel().await,
     }
 }
@@ -59,7 +62,7 @@ impl Below<'_> {
         self.own(all).await
     }
 
-    /// Admins go first and users last: a record refers to those that go after it.
+    /// Admins go first, users and bots last: a record refers to those that go after it.
     async fn app_instance(&mut self, cx: &Cx) -> Result<Left> {
         self.tx.set_home(self.uid);
         let channel = |tx: &mut Txn, channel: &Channel| {
@@ -70,17 +73,24 @@ impl Below<'_> {
             tx.hold(user.uid);
             app_instance_user::remove(cx, tx, user);
         };
+        let bot = |tx: &mut Txn, bot: &AppInstanceBot| {
+            tx.hold(bot.uid);
+            app_instance_bot::remove(cx, tx, bot);
+        };
         let all = self.records::<AppInstanceAdmin>(app_instance_admin::remove).await?
             && self.records(channel).await?
-            && self.records(user).await?;
+            && self.records(user).await?
+            && self.records(bot).await?;
         self.own(all).await
     }
 
-    /// Takes the user out of one channel, whose home gives order to what its members hear.
-    async fn user(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
+    /// Takes the user or bot out of one channel, whose home gives order to what its members hear;
+    /// once out of all, removes what else is below.
+    async fn principal(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
         let Some((index, uid, id)) = self.first_channel().await? else {
             self.tx.set_home(self.uid);
-            return self.own(true).await;
+            let all = self.records(app_instance_user_endpoint::remove).await?;
+            return self.own(all).await;
         };
         let tx = &mut *self.tx;
         tx.delete_raw(index);
@@ -111,7 +121,7 @@ impl Below<'_> {
         Ok(Left::More)
     }
 
-    /// Returns the first channel that the user is in or moderates: index row, uid and id.
+    /// Returns the first channel that the uid is in or moderates: index row, uid and id.
     async fn first_channel(&self) -> Result<Option<(Key, Uid, String)>> {
         for table in [&CHANNEL_MEMBERSHIP_BY_MEMBER, &CHANNEL_MODERATOR_BY_MODERATOR] {
             let range = Range::prefix(Key::new(table).uid(self.uid));
