@@ -17,7 +17,7 @@ use crate::identity::app_instance_admin::AppInstanceAdmin;
 use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::identity::app_instance_user_endpoint::AppInstanceUserEndpoint;
-use crate::identity::tags::ResourceTags;
+use crate::identity::tags::ResourceTag;
 use crate::job::Job;
 use crate::limits::{ACCOUNT, RESOURCE_COUNT};
 use crate::messaging::channel::Channel;
@@ -135,7 +135,7 @@ impl Check {
         self.records::<ChannelMembership>().await?;
         self.records::<ChannelModerator>().await?;
         self.records::<AppInstanceUserEndpoint>().await?;
-        self.records::<ResourceTags>().await?;
+        self.records::<ResourceTag>().await?;
         self.records::<ChannelMessage>().await?;
         self.bans().await?;
         self.index_counts().await?;

@@ -54,11 +54,6 @@ impl Error {
         Self(wire::Error::limit_exceeded(message))
     }
 
-    /// A limit that no counter keeps is passed.
-    pub(crate) fn too_many(max: usize, noun: &str) -> Self {
-        Self(wire::Error::limit_exceeded(format!("The limit of {max} {noun} was exceeded")))
-    }
-
     /// The store did not take the commit in time.
     pub(crate) fn unavailable() -> Self {
         Self(wire::Error::unavailable())

@@ -49,8 +49,11 @@ pub(crate) const USER_ENDPOINTS: Quota =
 /// Moderators of a channel (service quotas page).
 pub(crate) const CHANNEL_MODERATORS: Quota =
     Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
+/// Tags of a resource (model: the longest list that a request may have).
+pub(crate) const RESOURCE_TAGS: Quota =
+    Quota { label: "tags", max: 50, noun: "tags of the resource" };
 
-const ALL: [&Quota; 9] = [
+const ALL: [&Quota; 10] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_BOTS,
@@ -60,6 +63,7 @@ const ALL: [&Quota; 9] = [
     &USER_MEMBERSHIPS,
     &USER_ENDPOINTS,
     &CHANNEL_MODERATORS,
+    &RESOURCE_TAGS,
 ];
 
 impl Quota {
@@ -74,8 +78,6 @@ impl Quota {
     }
 }
 
-/// Tags of one resource (model: the longest list that a request may have).
-pub(crate) const RESOURCE_TAGS_MAX: usize = 50;
 /// The locale of a bot's Lex configuration. The model sets no limit; names of locales are short.
 pub(crate) const LOCALE_ID_CHARS_MAX: usize = 64;
 

@@ -131,11 +131,11 @@ async fn leftovers_of_what_no_job_will_purge_are_found() {
     let mut batch = Batch::new("leftovers", gone);
     let ban = Key::new(&CHANNEL_BAN).uid(gone).uid(gone);
     batch.puts.push(Put { key: ban, value: Vec::new() });
-    let tags = json!({ "uid": gone, "tags": {} });
-    let tags = Put { key: crate::identity::tags::key_of(gone), value: store::codec::encode(&tags) };
-    batch.puts.push(tags);
-    let count = crate::limits::CHANNEL_MEMBERSHIPS.key(gone);
-    batch.adds.push(Add { key: count, delta: 0, max: None });
+    let key = crate::identity::tags::key_of(gone, "a");
+    let tag = json!({ "uid": gone, "key": "a", "value": "b" });
+    batch.puts.push(Put { key, value: store::codec::encode(&tag) });
+    let count = crate::limits::RESOURCE_TAGS.key(gone);
+    batch.adds.push(Add { key: count, delta: 1, max: None });
     world.chat.0.store.engine().commit(batch).await.expect("is written");
     let found = tables_with_findings(&world).await;
     assert_eq!(found, ["resource_tag", "channel_ban", "resource_count", "home"]);

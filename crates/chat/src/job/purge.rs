@@ -13,7 +13,8 @@ use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::{self, AppInstanceAdmin};
 use crate::identity::app_instance_bot::{self, AppInstanceBot};
 use crate::identity::app_instance_user::{self, AppInstanceUser};
-use crate::identity::{app_instance_user_endpoint, tags};
+use crate::identity::app_instance_user_endpoint;
+use crate::identity::tags::RESOURCE_TAG;
 use crate::job::{Doomed, Left};
 use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
 use crate::messaging::channel::{self, Channel};
@@ -172,7 +173,9 @@ impl Below<'_> {
         for counter in self.keys(&RESOURCE_COUNT, STEP_ROWS_MAX).await? {
             self.tx.delete_raw(counter);
         }
-        self.tx.delete_raw(tags::key_of(self.uid));
+        for tag in self.keys(&RESOURCE_TAG, STEP_ROWS_MAX).await? {
+            self.tx.delete_raw(tag);
+        }
         self.tx.delete_raw(Key::home(self.uid));
         Ok(Left::Nothing)
     }
