@@ -15,6 +15,7 @@ use wire::{Error as WireError, ErrorCode, Operation, OperationId, rest_json};
 use crate::cx::{Actor, Cx};
 use crate::error::{Error, Result};
 use crate::identity::app_instance::AppInstance;
+use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quota, Quotas};
 use crate::messaging::channel::Channel;
@@ -171,8 +172,10 @@ async fn actor(cx: &Cx, tx: &mut Txn, bearer: &str, call: &Call) -> Result<Actor
         return Err(Error::unauthorized());
     };
     let mut keys = vec![AppInstance::key_of(app_instance)];
-    if let Resource::User(id) = &resource {
-        keys.push(AppInstanceUser::key_of(app_instance, id));
+    match &resource {
+        Resource::User(id) => keys.push(AppInstanceUser::key_of(app_instance, id)),
+        Resource::Bot(id) => keys.push(AppInstanceBot::key_of(app_instance, id)),
+        Resource::AppInstance | Resource::Channel(_) | Resource::ChannelFlow(_) => {}
     }
     keys.extend(call.route.labels.iter().filter_map(|(label, arn)| channel_key(cx, label, arn)));
     tx.load(&keys).await?;
@@ -261,42 +264,21 @@ macro_rules! unimplemented {
 }
 
 unimplemented! {
-    identity::CreateAppInstanceBot,
-    identity::DeleteAppInstanceAdmin,
-    identity::DeleteAppInstanceBot,
-    identity::DeregisterAppInstanceUserEndpoint,
-    identity::DescribeAppInstanceAdmin,
-    identity::DescribeAppInstanceBot,
-    identity::DescribeAppInstanceUserEndpoint,
     identity::GetAppInstanceRetentionSettings,
-    identity::ListAppInstanceAdmins,
-    identity::ListAppInstanceBots,
-    identity::ListAppInstanceUserEndpoints,
-    identity::ListTagsForResource,
     identity::PutAppInstanceRetentionSettings,
     identity::PutAppInstanceUserExpirationSettings,
-    identity::RegisterAppInstanceUserEndpoint,
-    identity::TagResource,
-    identity::UntagResource,
-    identity::UpdateAppInstance,
-    identity::UpdateAppInstanceBot,
-    identity::UpdateAppInstanceUser,
-    identity::UpdateAppInstanceUserEndpoint,
     messaging::AssociateChannelFlow,
     messaging::ChannelFlowCallback,
     messaging::CreateChannelFlow,
     messaging::DeleteChannelFlow,
     messaging::DeleteChannelMessage,
-    messaging::DeleteMessagingStreamingConfigurations,
     messaging::DescribeChannelFlow,
     messaging::DisassociateChannelFlow,
     messaging::GetChannelMessageStatus,
-    messaging::GetMessagingStreamingConfigurations,
     messaging::ListChannelFlows,
     messaging::ListChannelsAssociatedWithChannelFlow,
     messaging::ListSubChannels,
     messaging::PutChannelExpirationSettings,
-    messaging::PutMessagingStreamingConfigurations,
     messaging::RedactChannelMessage,
     messaging::UpdateChannelFlow,
     messaging::UpdateChannelMessage,

@@ -19,6 +19,7 @@ mod limits;
 mod messaging;
 mod page;
 mod principal;
+mod unserved;
 
 #[cfg(test)]
 mod testing;
@@ -136,6 +137,7 @@ impl Chat {
             token_key,
             message_ids: Arc::new(MessageIds::new(message_id_key)),
             quotas: options.quotas,
+            unserved: Arc::default(),
         };
         Ok(Self(Arc::new(Inner {
             store,

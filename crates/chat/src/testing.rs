@@ -136,6 +136,34 @@ impl World {
         text(&self.try_create_user(id).await.expect("is created")["AppInstanceUserArn"])
     }
 
+    /// Creates a bot; `more` replaces or adds members of the request.
+    pub(crate) async fn try_create_bot(&mut self, more: Value) -> Outcome {
+        let mut body = json!({
+            "AppInstanceArn": self.app_instance, "ClientRequestToken": self.token(),
+            "Configuration": { "Lex": lex(json!({})) },
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        self.call("POST", "/app-instance-bots", "", body).await
+    }
+
+    pub(crate) async fn create_bot(&mut self, name: &str) -> String {
+        let answer = self.try_create_bot(json!({ "Name": name })).await.expect("is created");
+        text(&answer["AppInstanceBotArn"])
+    }
+
+    /// Registers a device of that token.
+    pub(crate) async fn register_device(&mut self, user: &str, device: &str) -> Outcome {
+        let body = json!({
+            "Type": "GCM", "ClientRequestToken": self.token(),
+            "ResourceArn": "arn:aws:mobiletargeting:us-east-1:111122223333:apps/a1b2",
+            "EndpointAttributes": { "DeviceToken": device },
+        });
+        let target = format!("/app-instance-users/{}/endpoints", label(user));
+        self.call("POST", &target, "", body).await
+    }
+
     pub(crate) async fn create_admin(&self, user: &str) -> Outcome {
         let target = format!("/app-instances/{}/admins", label(&self.app_instance));
         self.call("POST", &target, "", json!({ "AppInstanceAdminArn": user })).await
@@ -298,6 +326,16 @@ fn hear(committed: &Committed, event: &store::Event) -> Heard {
         payload: serde_json::from_str(payload).expect("payloads are JSON"),
         effect: body.effect(),
     }
+}
+
+/// Returns a Lex configuration; `more` replaces or adds members of it.
+pub(crate) fn lex(more: Value) -> Value {
+    let alias = "arn:aws:lex:us-east-1:111122223333:bot-alias/ABCDEFGHIJ/0123456789";
+    let mut lex = json!({ "LexBotAliasArn": alias, "LocaleId": "en_US" });
+    if let Value::Object(more) = more {
+        more.into_iter().for_each(|(name, value)| lex[name] = value);
+    }
+    lex
 }
 
 /// Returns the text of a JSON string.
