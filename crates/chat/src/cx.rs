@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use store::{Entropy, Stamp, Uid};
 use wire::arn::{Arn, Resource};
@@ -35,6 +36,8 @@ pub(crate) struct Cx {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) actor: Option<Actor>,
     pub(crate) endpoint: String,
+    /// Whether this run of the handler found that a processor cannot be invoked.
+    pub(crate) invocation_failed: AtomicBool,
 }
 
 impl Cx {
@@ -44,6 +47,12 @@ impl Cx {
     /// Unauthorized when the request has none.
     pub(crate) fn actor(&self) -> Result<&Actor> {
         self.actor.as_ref().ok_or_else(Error::unauthorized)
+    }
+
+    /// Takes note that a processor of a channel flow cannot be invoked: counted and logged once the
+    /// handler's answer stands.
+    pub(crate) fn note_failed_invocation(&self) {
+        self.invocation_failed.store(true, Ordering::Relaxed);
     }
 
     /// Draws a uid that no other resource has or will have.
@@ -79,6 +88,10 @@ impl Cx {
 
     pub(crate) fn channel_arn(&self, app_instance: Uid, id: &str) -> String {
         self.place.channel_arn(app_instance, id)
+    }
+
+    pub(crate) fn channel_flow_arn(&self, app_instance: Uid, flow: Uid) -> String {
+        self.place.below(app_instance, "channel-flow", &ids::uuid_text(flow))
     }
 
     pub(crate) fn principal_arn(&self, app_instance: Uid, kind: Kind, id: &str) -> String {

@@ -40,8 +40,8 @@ pub(crate) enum Reply<T> {
     Ready(T),
     /// An output that tells the stamp.
     Stamped(Box<dyn FnOnce(Stamp) -> T + Send>),
-    /// Nothing is stored: the event goes to those who are connected.
-    Published { home: Uid, event: store::Event, output: Box<dyn FnOnce(Stamp) -> T + Send> },
+    /// Nothing is stored: the events go to those who are connected.
+    Published { home: Uid, events: Vec<store::Event>, output: Box<dyn FnOnce(Stamp) -> T + Send> },
 }
 
 impl<T> Reply<T> {
@@ -95,12 +95,16 @@ impl Chat {
             let mut tx = self.begin::<O>();
             let cx = self.cx::<O>(&mut tx, call).await?;
             let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
-            if let Reply::Published { home, event, output } = reply {
-                let stamp = self.0.store.engine().publish(home, vec![event]).await;
-                return stamp.map(output).map_err(refused);
+            if let Reply::Published { home, events, output } = reply {
+                let stamp = self.0.store.engine().publish(home, events).await.map_err(refused)?;
+                self.settle::<O>(&cx, call);
+                return Ok(output(stamp));
             }
             match tx.commit(O::NAME).await {
-                Ok(stamp) => return Ok(finish(reply, stamp)),
+                Ok(stamp) => {
+                    self.settle::<O>(&cx, call);
+                    return Ok(finish(reply, stamp));
+                }
                 Err(Failure::Conflict(_)) => {
                     self.0.conflicts.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
@@ -128,15 +132,25 @@ impl Chat {
         Self: Handle<O>,
     {
         let mut tx = self.0.store.begin_guessing();
-        let reply = match self.cx::<O>(&mut tx, call).await {
-            Ok(cx) => <Self as Handle<O>>::handle(&cx, &mut tx, input).await,
-            Err(error) => Err(error),
-        };
+        let Ok(cx) = self.cx::<O>(&mut tx, call).await else { return Ok(None) };
+        let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await;
         let Ok(reply @ Reply::Stamped(_)) = reply else { return Ok(None) };
         match tx.commit(O::NAME).await {
-            Ok(stamp) => Ok(Some(finish(reply, stamp))),
+            Ok(stamp) => {
+                self.settle::<O>(&cx, call);
+                Ok(Some(finish(reply, stamp)))
+            }
             Err(Failure::Conflict(_)) => Ok(None),
             Err(failure) => Err(refused(failure)),
+        }
+    }
+
+    /// Counts and logs what a run has noted, now that its answer stands.
+    fn settle<O: Operation>(&self, cx: &Cx, call: &Call) {
+        if cx.invocation_failed.load(Ordering::Relaxed) {
+            self.0.failed_invocations.fetch_add(1, Ordering::Relaxed);
+            let (operation, request_id) = (O::NAME, &call.request_id);
+            tracing::warn!(operation, request_id, "a channel flow's processor cannot be invoked");
         }
     }
 
@@ -192,6 +206,9 @@ fn finish<T>(reply: Reply<T>, stamp: Option<Stamp>) -> T {
 /// Turns a failed commit into its answer. Conflicts are run again and do not come here.
 pub(crate) fn refused(failure: Failure) -> Error {
     match failure {
+        Failure::Bound(key) if limits::counts_uses(&key) => {
+            Error::conflict("The resource is in use")
+        }
         Failure::Bound(key) => Error::limit_exceeded(Quota::of(&key)),
         Failure::Unavailable(cause) => Error::from(cause),
         Failure::Conflict(_) | Failure::Unknown(_) => Error::unavailable(),
@@ -260,40 +277,28 @@ unimplemented! {
     identity::UpdateAppInstanceBot,
     identity::UpdateAppInstanceUser,
     identity::UpdateAppInstanceUserEndpoint,
-    messaging::AssociateChannelFlow,
     messaging::BatchCreateChannelMembership,
     messaging::ChannelFlowCallback,
     messaging::CreateChannelBan,
-    messaging::CreateChannelFlow,
     messaging::CreateChannelModerator,
     messaging::DeleteChannelBan,
-    messaging::DeleteChannelFlow,
-    messaging::DeleteChannelMessage,
     messaging::DeleteChannelModerator,
     messaging::DeleteMessagingStreamingConfigurations,
     messaging::DescribeChannelBan,
-    messaging::DescribeChannelFlow,
     messaging::DescribeChannelMembershipForAppInstanceUser,
     messaging::DescribeChannelModeratedByAppInstanceUser,
     messaging::DescribeChannelModerator,
-    messaging::DisassociateChannelFlow,
     messaging::GetChannelMembershipPreferences,
-    messaging::GetChannelMessageStatus,
     messaging::GetMessagingStreamingConfigurations,
     messaging::ListChannelBans,
-    messaging::ListChannelFlows,
     messaging::ListChannelMembershipsForAppInstanceUser,
     messaging::ListChannelModerators,
-    messaging::ListChannelsAssociatedWithChannelFlow,
     messaging::ListChannelsModeratedByAppInstanceUser,
     messaging::ListSubChannels,
     messaging::PutChannelExpirationSettings,
     messaging::PutChannelMembershipPreferences,
     messaging::PutMessagingStreamingConfigurations,
-    messaging::RedactChannelMessage,
     messaging::SearchChannels,
     messaging::UpdateChannel,
-    messaging::UpdateChannelFlow,
-    messaging::UpdateChannelMessage,
     messaging::UpdateChannelReadMarker,
 }

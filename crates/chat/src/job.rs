@@ -38,6 +38,7 @@ pub(crate) enum Doomed {
         app_instance: Uid,
     },
     Channel,
+    ChannelFlow,
 }
 
 /// One piece of work.

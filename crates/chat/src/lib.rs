@@ -24,7 +24,7 @@ mod principal;
 mod testing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use store::{Clock, Engine, Entropy, Store, Table};
@@ -101,6 +101,8 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     /// Transactions that met a changed row.
     conflicts: AtomicU64,
+    /// Messages for which a processor of a channel flow could not be invoked.
+    failed_invocations: AtomicU64,
 }
 
 /// Returns every table that the rules use; an engine is opened with these.
@@ -139,6 +141,7 @@ impl Chat {
             clock: options.clock,
             entropy: options.entropy,
             conflicts: AtomicU64::new(0),
+            failed_invocations: AtomicU64::new(0),
         })))
     }
 
@@ -146,6 +149,12 @@ impl Chat {
     #[must_use]
     pub fn conflict_count(&self) -> u64 {
         self.0.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Returns for how many messages a processor of a channel flow could not be invoked.
+    #[must_use]
+    pub fn failed_invocation_count(&self) -> u64 {
+        self.0.failed_invocations.load(Ordering::Relaxed)
     }
 }
 
@@ -159,6 +168,7 @@ impl Chat {
             entropy: inner.entropy.clone(),
             actor: None,
             endpoint,
+            invocation_failed: AtomicBool::new(false),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: a count quota is a bounded add in the commit that creates the resource, so no number
 //! of concurrent creates can pass it; the commit that removes the resource frees the place.
 
-use store::{Key, Kind, Table, Uid};
+use store::{Key, Kind, Table, Txn, Uid};
 
 /// Counters of what exists, keyed by owner and label.
 pub(crate) static RESOURCE_COUNT: Table =
@@ -47,7 +47,15 @@ pub(crate) const USER_MEMBERSHIPS: Quota =
 pub(crate) const CHANNEL_MODERATORS: Quota =
     Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
 
-const ALL: [&Quota; 8] = [
+/// Channel flows of an app instance (service quotas page).
+pub(crate) const CHANNEL_FLOWS: Quota =
+    Quota { label: "channel_flows", max: 100, noun: "channel flows in the app instance" };
+/// Processors of a channel flow (service quotas page; the model allows three). They stand in its
+/// record and have no counter.
+pub(crate) const PROCESSORS: Quota =
+    Quota { label: "processors", max: 1, noun: "processors in the channel flow" };
+
+const ALL: [&Quota; 10] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_BOTS,
@@ -56,6 +64,8 @@ const ALL: [&Quota; 8] = [
     &CHANNEL_MEMBERSHIPS,
     &USER_MEMBERSHIPS,
     &CHANNEL_MODERATORS,
+    &CHANNEL_FLOWS,
+    &PROCESSORS,
 ];
 
 impl Quota {
@@ -68,6 +78,22 @@ impl Quota {
     pub(crate) fn of(key: &Key) -> Option<&'static Self> {
         ALL.into_iter().find(|quota| key.bytes().get(16..) == quota.key(ACCOUNT).bytes().get(16..))
     }
+}
+
+/// Returns the counter of what uses a resource that must not be deleted meanwhile.
+pub(crate) fn uses_key(resource: Uid) -> Key {
+    Key::new(&RESOURCE_COUNT).uid(resource).text("uses")
+}
+
+/// Whether this is a counter of uses.
+pub(crate) fn counts_uses(key: &Key) -> bool {
+    key.bytes().get(16..) == uses_key(ACCOUNT).bytes().get(16..)
+}
+
+/// Lets the commit fail while anything uses `resource`: one more would pass a bound of none.
+pub(crate) fn require_unused(tx: &mut Txn, resource: Uid) {
+    tx.add(uses_key(resource), 1, Some(0));
+    tx.add(uses_key(resource), -1, None);
 }
 
 /// Content of a STANDARD message, in UTF-8 bytes (developer guide, message types).

@@ -2,6 +2,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod channel_ban;
+pub(crate) mod channel_flow;
 pub(crate) mod channel_membership;
 pub(crate) mod channel_message;
 pub(crate) mod channel_moderator;
@@ -9,9 +10,11 @@ pub(crate) mod session;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 9] = [
+pub(crate) static TABLES: [&Table; 11] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
+    &channel::CHANNEL_BY_FLOW,
+    &channel_flow::CHANNEL_FLOW,
     &channel_membership::CHANNEL_MEMBERSHIP,
     &channel_membership::CHANNEL_MEMBERSHIP_HIDDEN,
     &channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER,

@@ -34,6 +34,8 @@ impl Collector for StoreFigures {
         };
         let help = "Transactions that were run again because a row that they had read has changed";
         tell("transaction_conflicts", help, self.chat.conflict_count())?;
+        let help = "Messages for which a processor of a channel flow could not be invoked";
+        tell("failed_invocations", help, self.chat.failed_invocation_count())?;
         let Some(counts) = &self.counts else { return Ok(()) };
         let help =
             "Groups that were tried again: a deadlock, a lock held for long, a lost connection";
@@ -72,6 +74,7 @@ mod tests {
         let shared = text_of(Some(counts)).await;
         for line in [
             "campanile_transaction_conflicts_total 0",
+            "campanile_failed_invocations_total 0",
             "campanile_database_retries_total 3",
             "campanile_database_lost_commits_total 0",
         ] {
