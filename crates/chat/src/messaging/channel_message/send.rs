@@ -178,3 +178,6 @@ impl Handle<SendChannelMessage> for Chat {
         Ok(Reply::stamped(output))
     }
 }
+
+#[cfg(test)]
+mod tests;
