@@ -45,7 +45,7 @@ def describe_channel(world, channel, bearer):
 def channel_with_flow(world, fallback, *members):
     owner, *others = members
     channel = world.channel(owner, *others)
-    associate(world, channel, owner, create(world, fallback)["ChannelFlowArn"])
+    associate(world, channel, owner, world.flow(fallback))
     return channel
 
 
@@ -94,7 +94,7 @@ def test_processors_outside_the_model_or_the_quota_are_refused(world, name, proc
 
 
 def test_a_flow_that_is_not_there_is_forbidden(world, another_world, alice):
-    flow = create(world)["ChannelFlowArn"]
+    flow = world.flow()
     world.messaging.delete_channel_flow(ChannelFlowArn=flow)
     for call in (world.messaging.describe_channel_flow, world.messaging.delete_channel_flow,
                  world.messaging.list_channels_associated_with_channel_flow):
@@ -105,14 +105,14 @@ def test_a_flow_that_is_not_there_is_forbidden(world, another_world, alice):
     with refusal("Forbidden"):
         world.messaging.update_channel_flow(ChannelFlowArn=flow, Name="New", Processors=[processor()])
     channel = world.channel(alice)
-    for absent in (flow, create(another_world)["ChannelFlowArn"]):
+    for absent in (flow, another_world.flow()):
         with refusal("NotFound"):
             associate(world, channel, alice, absent)
 
 
 def test_a_channel_has_one_flow_and_moderators_choose_it(world, alice, bob):
     channel = world.channel(alice, bob)
-    flow, other = [create(world)["ChannelFlowArn"] for _ in range(2)]
+    flow, other = [world.flow() for _ in range(2)]
     with refusal("Forbidden"):
         associate(world, channel, bob, flow)
     with refusal("NotFound"):
@@ -136,7 +136,7 @@ def test_a_channel_has_one_flow_and_moderators_choose_it(world, alice, bob):
 
 
 def test_the_channels_of_a_flow_are_listed_page_by_page(world, alice):
-    flow, other = [create(world)["ChannelFlowArn"] for _ in range(2)]
+    flow, other = [world.flow() for _ in range(2)]
     channels = [world.channel(alice, name=f"Room {number}", Privacy="PUBLIC") for number in range(7)]
     for number, channel in enumerate(channels):
         associate(world, channel, alice, other if number == 3 else flow)
@@ -150,7 +150,7 @@ def test_the_channels_of_a_flow_are_listed_page_by_page(world, alice):
 
 
 def test_a_flow_in_use_is_not_deleted(world, alice):
-    flow = create(world)["ChannelFlowArn"]
+    flow = world.flow()
     one, other = world.channel(alice), world.channel(alice)
     associate(world, one, alice, flow)
     associate(world, other, alice, flow)
@@ -163,7 +163,7 @@ def test_a_flow_in_use_is_not_deleted(world, alice):
 
 def test_a_flow_that_is_associated_and_deleted_at_once_is_one_or_the_other(world, alice):
     for _ in range(8):
-        flow = create(world)["ChannelFlowArn"]
+        flow = world.flow()
         channels = [world.channel(alice) for _ in range(3)]
         calls = [lambda channel=channel: associate(world, channel, alice, flow) for channel in channels]
         deleted, *associated = race([lambda: world.messaging.delete_channel_flow(ChannelFlowArn=flow), *calls])
@@ -236,7 +236,7 @@ def test_control_messages_pass_no_flow(world, alice, bob):
 def test_an_update_that_fails_leaves_the_old_text(world, alice, bob):
     channel = world.channel(alice, bob)
     message_id = world.send(channel, alice, "old")
-    associate(world, channel, alice, create(world, "ABORT")["ChannelFlowArn"])
+    associate(world, channel, alice, world.flow("ABORT"))
     fence = Fence(world, alice, bob)
     sockets = [world.connect(user) for user in (alice, bob)]
     answer = world.messaging.update_channel_message(

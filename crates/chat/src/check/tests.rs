@@ -21,6 +21,23 @@ async fn world() -> World {
     }
     let target = json!([{ "MemberArn": bob }]);
     world.send_with(&channel, &alice, json!({ "Target": target })).await.expect("is sent");
+    let messages = world.messages(&channel, &alice, "").await.expect("is readable");
+    let path = |index: usize| {
+        let id = messages["ChannelMessages"][index]["MessageId"].as_str().expect("is text");
+        format!("/channels/{}/messages/{id}", label(&channel))
+    };
+    let new = json!({ "Content": "new" });
+    assert!(world.call("PUT", &path(1), &alice, new).await.is_ok());
+    let redact = format!("{}?operation=redact", path(2));
+    assert!(world.call("POST", &redact, &alice, json!({})).await.is_ok());
+    for index in [1, 3] {
+        assert!(world.delete(&path(index), &carol).await.is_ok());
+    }
+    let flow = world.create_flow("ABORT").await;
+    for channel in [&channel, &gone] {
+        assert!(world.associate(channel, &alice, &flow).await.is_ok());
+    }
+    world.send(&channel, &alice, "fails").await.expect("is taken");
     assert!(world.leave(&channel, &alice, &bob).await.is_ok());
     assert!(world.join_as(&channel, &alice, &bob, "HIDDEN").await.is_ok());
     assert!(world.delete(&format!("/channels/{}", label(&gone)), &alice).await.is_ok());

@@ -40,7 +40,7 @@ use crate::{Chat, limits};
 pub(crate) static CHANNEL_MESSAGE: Table = Table {
     name: "channel_message",
     kind: Kind::Record,
-    columns: &["type", "sender", "content", "metadata", "content_type"],
+    columns: &["type", "sender", "content", "metadata", "content_type", "state"],
 };
 
 /// One stored message.

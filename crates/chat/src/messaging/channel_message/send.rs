@@ -114,8 +114,11 @@ async fn events(
 
 /// Returns the status that the sender is answered: what the flow holds back is PENDING for him
 /// until he hears more.
-fn answered(is_failed: bool) -> ChannelMessageStatus {
-    if is_failed { ChannelMessageStatus::Pending } else { ChannelMessageStatus::Sent }
+fn answered(state: Option<State>) -> ChannelMessageStatus {
+    match state {
+        Some(State::Failed) => ChannelMessageStatus::Pending,
+        Some(State::Redacted) | None => ChannelMessageStatus::Sent,
+    }
 }
 
 impl Handle<SendChannelMessage> for Chat {
@@ -146,8 +149,8 @@ impl Handle<SendChannelMessage> for Chat {
             sub_channel_id: None,
         };
         if let Some(first) = token.first(tx).await? {
-            // What stands in the place of a resource is a status that was not SENT.
-            let status = answered(!first.resource.is_empty());
+            // The row of a message that was sent holds no status.
+            let status = first.resource.parse().unwrap_or(ChannelMessageStatus::Sent);
             return Ok(Reply::Ready(answer(cx.message_id(channel.uid, first.stamp), status)));
         }
         access::require(cx, tx, Action::SendMessage, &channel).await?;
@@ -163,7 +166,7 @@ impl Handle<SendChannelMessage> for Chat {
             ChannelMessagePersistenceType::NonPersistent => MessageId::Unstored(cx.new_nonce()),
         };
         let events = events(cx, tx, &channel, &message, persistence, id.clone()).await?;
-        let status = answered(message.is_failed());
+        let status = answered(message.state);
         let output = move |stamp| answer(id.at(home, stamp), status);
         if persistence == ChannelMessagePersistenceType::NonPersistent {
             return Ok(Reply::Published { home, events, output: Box::new(output) });
