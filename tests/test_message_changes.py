@@ -199,6 +199,18 @@ def test_the_status_is_told_to_the_sender_alone(world, alice, bob, admin):
             status(world, channel, message_id, other)
 
 
+def test_a_new_user_under_an_old_id_has_no_hold_on_the_old_ones_messages(world, alice, bob):
+    channel = world.channel(alice, bob)
+    message_id = world.send(channel, bob, "old")
+    world.identity.delete_app_instance_user(AppInstanceUserArn=bob)
+    assert world.user("bob") == bob
+    world.join(channel, alice, bob)
+    for change in (update, redact, status):
+        with refusal("Forbidden"):
+            change(world, channel, message_id, bob)
+    assert world.contents(channel, bob) == ["old"]
+
+
 def test_changes_survive_a_restart(start):
     world = World(start())
     alice = world.make_admin(world.user("alice"))

@@ -3,8 +3,7 @@
 //! Invariant: it only reads, in pages; it judges a store that nobody writes meanwhile. A row below
 //! a deleted parent is sound as long as the job that purges it is there, and a leftover after that;
 //! event rows alone outlive their parent, until their time is over, and those of a message outlive
-//! it where a later row tells of its end. Findings name tables and keys,
-//! never contents.
+//! it where a later row tells of its end. Findings name tables and keys, never contents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -105,31 +105,14 @@ impl Kind {
     }
 }
 
+/// What is told. A message is new, or it was stored before at `of` and is changed.
 #[derive(Debug)]
 enum Payload {
-    Message {
-        kind: Kind,
-        message: Box<ChannelMessage>,
-        id: MessageId,
-    },
-    /// Of a message that was stored before, at `of`.
-    Change {
-        kind: Kind,
-        message: Box<ChannelMessage>,
-        of: Stamp,
-    },
-    Channel {
-        kind: Kind,
-        channel: Box<Channel>,
-    },
-    Membership {
-        kind: Kind,
-        membership: Box<ChannelMembership>,
-    },
-    Memberships {
-        kind: Kind,
-        memberships: Box<BatchChannelMemberships>,
-    },
+    Message { kind: Kind, message: Box<ChannelMessage>, id: MessageId },
+    Change { kind: Kind, message: Box<ChannelMessage>, of: Stamp },
+    Channel { kind: Kind, channel: Box<Channel> },
+    Membership { kind: Kind, membership: Box<ChannelMembership> },
+    Memberships { kind: Kind, memberships: Box<BatchChannelMemberships> },
 }
 
 /// Where a message's id comes from, once its stamp is known.
