@@ -115,6 +115,31 @@ def list_messages(cast, actor):
     cast.world.messaging.list_channel_messages(ChannelArn=cast.channel, ChimeBearer=actor)
 
 
+def update_the_moderators_message(cast, actor):
+    cast.world.messaging.update_channel_message(
+        ChannelArn=cast.channel, MessageId=cast.message, Content="new", ChimeBearer=actor)
+
+
+def ask_what_became_of_the_moderators_message(cast, actor):
+    cast.world.messaging.get_channel_message_status(
+        ChannelArn=cast.channel, MessageId=cast.message, ChimeBearer=actor)
+
+
+def redact_the_moderators_message(cast, actor):
+    cast.world.messaging.redact_channel_message(
+        ChannelArn=cast.channel, MessageId=cast.message, ChimeBearer=actor)
+
+
+def delete_a_message(cast, actor):
+    cast.world.messaging.delete_channel_message(
+        ChannelArn=cast.channel, MessageId=cast.message, ChimeBearer=actor)
+
+
+def associate_a_channel_flow(cast, actor):
+    cast.world.messaging.associate_channel_flow(
+        ChannelArn=cast.channel, ChannelFlowArn=cast.world.flow(), ChimeBearer=actor)
+
+
 def allowed(action, privacy, mode):
     """The table."""
     reading = ACTORS if privacy == "PUBLIC" else INSIDERS
@@ -139,13 +164,19 @@ def allowed(action, privacy, mode):
         send_a_message: ("moderator", "member"),
         send_an_unstored_message: ("moderator", "member"),
         delete_channel: ("admin", "moderator"),
+        update_the_moderators_message: ("moderator",),
+        ask_what_became_of_the_moderators_message: ("moderator",),
+        redact_the_moderators_message: ("admin", "moderator"),
+        delete_a_message: ("admin",),
+        associate_a_channel_flow: ("admin", "moderator"),
     }[action]
 
 
 READS = (describe_channel, list_members, list_hidden_members, describe_a_member, get_a_message, list_messages,
-         list_moderators, describe_a_moderator, list_bans)
+         list_moderators, describe_a_moderator, list_bans, ask_what_became_of_the_moderators_message)
 WRITES = (add_somebody, add_a_batch, add_a_hidden_member, remove_somebody, make_a_moderator, remove_a_moderator,
-          ban_somebody, send_a_message, send_an_unstored_message, delete_channel)
+          ban_somebody, send_a_message, send_an_unstored_message, delete_channel, update_the_moderators_message,
+          redact_the_moderators_message, delete_a_message, associate_a_channel_flow)
 
 
 @pytest.fixture(params=itertools.product(PRIVACY, MODE), ids=lambda kind: f"{kind[0]}-{kind[1]}")
