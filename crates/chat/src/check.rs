@@ -11,6 +11,7 @@ use store::table::{EVENT, HOME, event_bucket};
 use store::{Direction, Entry, HomeRow, Key, Parts, Range, Record, Stamp, Table, Uid, View};
 
 use crate::Chat;
+use crate::access_key;
 use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::AppInstanceAdmin;
@@ -127,6 +128,7 @@ impl Check {
         self.known.insert(ACCOUNT);
         self.records::<AppInstance>().await?;
         self.records::<AppInstanceUser>().await?;
+        self.records::<access_key::Row>().await?;
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;

@@ -1,4 +1,4 @@
-//! From a verified request to its answer: decode, bearer, rule, commit.
+//! From a verified request to its answer: decode, bearer, policy, rule, commit.
 //!
 //! Invariants: the order of refusals is the order of this file; a handler answers only errors that
 //! its operation declares; a handler whose commit met a conflict is run again on fresh reads, and
@@ -18,7 +18,7 @@ use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quota, Quotas};
 use crate::messaging::channel::Channel;
-use crate::{Answer, Call, Chat, principal};
+use crate::{Answer, Call, Chat, policy, principal};
 
 /// The rule of one operation.
 pub(crate) trait Handle<O: Operation> {
@@ -93,7 +93,7 @@ impl Chat {
         }
         for _ in 0..limits::ATTEMPTS_MAX {
             let mut tx = self.begin::<O>();
-            let cx = self.cx::<O>(&mut tx, call).await?;
+            let cx = self.cx::<O>(&mut tx, call, input).await?;
             let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
             if let Reply::Published { home, event, output } = reply {
                 let stamp = self.0.store.engine().publish(home, vec![event]).await;
@@ -122,7 +122,7 @@ impl Chat {
         self.0.store.begin()
     }
 
-    fn refused(&self, failure: Failure) -> Error {
+    pub(crate) fn refused(&self, failure: Failure) -> Error {
         refused(failure, &self.0.place.quotas)
     }
 
@@ -132,7 +132,7 @@ impl Chat {
         Self: Handle<O>,
     {
         let mut tx = self.0.store.begin_guessing();
-        let reply = match self.cx::<O>(&mut tx, call).await {
+        let reply = match self.cx::<O>(&mut tx, call, input).await {
             Ok(cx) => <Self as Handle<O>>::handle(&cx, &mut tx, input).await,
             Err(error) => Err(error),
         };
@@ -144,7 +144,8 @@ impl Chat {
         }
     }
 
-    async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call) -> Result<Cx> {
+    /// Returns the context of a request whose bearer is live and whose credentials allow it.
+    async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call, input: &O::Input) -> Result<Cx> {
         let mut cx = self.nobodys_cx(call.endpoint.clone());
         let bearer = call.bearer.as_deref();
         cx.actor = match (O::BEARER, bearer) {
@@ -152,6 +153,7 @@ impl Chat {
             (Bearer::Required, None) => return Err(Error::unauthorized()),
             (_, Some(bearer)) => Some(actor(&cx, tx, bearer, call).await?),
         };
+        policy::require::<O>(&cx, tx, &call.scope, input).await?;
         Ok(cx)
     }
 }

@@ -6,6 +6,7 @@
 //! Read `dispatch.rs` first, then a slice, for example `messaging/channel_membership.rs`.
 
 mod access;
+mod access_key;
 mod check;
 mod cx;
 mod dispatch;
@@ -18,6 +19,7 @@ mod job;
 mod limits;
 mod messaging;
 mod page;
+mod policy;
 mod principal;
 
 #[cfg(test)]
@@ -29,11 +31,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use store::{Clock, Engine, Entropy, Store, Table};
 
+pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
 pub use event::{Effect, Event};
 pub use job::Step;
 pub use limits::{NamedQuota, QuotaError, Quotas};
 pub use messaging::session::{SessionUser, Subscription};
+pub use policy::Scope;
 
 use ids::MessageIds;
 
@@ -76,6 +80,8 @@ pub struct Call {
     pub raw_query: Option<String>,
     /// The body as received.
     pub body: Bytes,
+    /// What the credentials that signed it allow.
+    pub scope: Scope,
     /// The `x-amz-chime-bearer` header.
     pub bearer: Option<String>,
     /// The `host[:port]` that GetMessagingSessionEndpoint answers.
@@ -102,6 +108,7 @@ struct Inner {
     place: Arc<cx::Place>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    issuer: access_key::Issuer,
     /// Transactions that met a changed row.
     conflicts: AtomicU64,
 }
@@ -110,6 +117,7 @@ struct Inner {
 #[must_use]
 pub fn tables() -> Vec<&'static Table> {
     let mut all = vec![&limits::RESOURCE_COUNT, &idempotency::REQUEST_TOKEN, &job::JOB];
+    all.extend(access_key::TABLES);
     all.extend(identity::TABLES);
     all.extend(messaging::TABLES);
     all
@@ -130,6 +138,7 @@ impl Chat {
         }
         let token_key = secret(&store, "page_token_key", &*options.entropy).await?;
         let message_id_key = secret(&store, "message_id_key", &*options.entropy).await?;
+        let access_key_key = secret(&store, "access_key_key", &*options.entropy).await?;
         let place = cx::Place {
             region: options.region,
             account: options.account,
@@ -142,6 +151,7 @@ impl Chat {
             place: Arc::new(place),
             clock: options.clock,
             entropy: options.entropy,
+            issuer: access_key::Issuer::new(access_key_key),
             conflicts: AtomicU64::new(0),
         })))
     }

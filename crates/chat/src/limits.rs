@@ -70,8 +70,12 @@ pub(crate) const SUB_CHANNEL_MEMBERSHIPS: Quota =
 pub(crate) const CONNECTIONS: Quota =
     Quota { label: "connections", max: 10, noun: "connections of the user" };
 
+/// Access keys beside the root credential (ours).
+pub(crate) const ACCESS_KEYS: Quota =
+    Quota { label: "access_keys", max: 10_000, noun: "access keys" };
+
 /// Every quota, in the order in which the operator sees them.
-const ALL: [&Quota; 14] = [
+const ALL: [&Quota; 15] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_ADMINS,
@@ -86,6 +90,7 @@ const ALL: [&Quota; 14] = [
     &SUB_CHANNELS,
     &SUB_CHANNEL_MEMBERSHIPS,
     &CONNECTIONS,
+    &ACCESS_KEYS,
 ];
 
 impl Quota {

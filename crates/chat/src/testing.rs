@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
 
-use crate::{Call, Chat, Effect, Event, Options, Quotas, Step};
+use crate::{Call, Chat, Effect, Event, Options, Quotas, Scope, Step};
 
 pub(crate) use counting::{Calls, Counting};
 
@@ -83,12 +83,25 @@ impl World {
         bearer: &str,
         body: Value,
     ) -> Outcome {
+        self.call_as(Scope::Root, method, target, bearer, body).await
+    }
+
+    /// Sends a request that is signed with a key of `scope`.
+    pub(crate) async fn call_as(
+        &self,
+        scope: Scope,
+        method: &str,
+        target: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Outcome {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         let route = wire::route::route(method, path, query).expect("the test names a known route");
         let call = Call {
             route,
             raw_query: query.map(str::to_owned),
             body: Bytes::from(if body.is_null() { String::new() } else { body.to_string() }),
+            scope,
             bearer: (!bearer.is_empty()).then(|| bearer.to_owned()),
             endpoint: "localhost:8080".to_owned(),
             request_id: "test".to_owned(),

@@ -24,6 +24,8 @@ pub(crate) enum Close {
     Echo(Option<u16>),
     /// The client stopped answering pings.
     Silent,
+    /// The credentials of the handshake are past their end; with new ones the client comes back.
+    Expired,
     /// The client breaks the protocol.
     Protocol,
     /// The client sent more than it may.
@@ -46,6 +48,7 @@ impl Close {
             Self::Echo(None) => return None,
             Self::Echo(Some(code)) => (code, ""),
             Self::Silent => (1001, "No answer to pings"),
+            Self::Expired => (1001, "Credentials expired"),
             Self::Protocol => (1002, "Protocol error"),
             Self::TooBig => (1009, "Message too big"),
             Self::Failure => (1011, "Internal error"),

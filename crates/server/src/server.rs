@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::admin::{self, Admin};
 use crate::config::{Config, Data};
 use crate::connect::Connect;
+use crate::control::Control;
 use crate::credentials::{self, Credential};
 use crate::drain::{Drain, Tasks, Trigger};
 use crate::http;
@@ -48,6 +49,8 @@ pub(crate) enum StartError {
     Database(#[source] store::postgres::OpenError),
     #[error("cannot use the store")]
     Store(#[from] chat::OpenError),
+    #[error("cannot read the access keys")]
+    Keys(#[source] wire::Error),
     #[error(transparent)]
     Credential(#[from] credentials::Error),
     #[error("cannot listen for signals")]
@@ -99,8 +102,24 @@ async fn open(
     };
     let chat = Chat::open(engine, options).await?;
     let credential = root_credential(&config, &*entropy)?;
-    let signatures = Arc::new(Signatures::new(&config.region, credential, clock));
-    Ok(Parts { config, chat, signatures, entropy, events })
+    let is_root_alone = chat.access_keys(None).await.map_err(StartError::Keys)?.is_empty();
+    let control = control(&config);
+    let signatures = Signatures::new(&config.region, credential, chat.clone(), clock);
+    let signatures = Arc::new(signatures);
+    Ok(Parts { config, chat, signatures, entropy, events, control, is_root_alone })
+}
+
+/// Opens the socket of the command line, which needs it while this server holds the folder.
+fn control(config: &Config) -> Option<Control> {
+    let Data::Folder(folder) = &config.data else { return None };
+    if config.database.is_some() {
+        return None;
+    }
+    let opened = Control::bind(folder);
+    if let Err(error) = &opened {
+        tracing::warn!(%error, "access keys cannot be managed while this server runs");
+    }
+    opened.ok()
 }
 
 /// A listener and the address that it got, which port 0 leaves to the system.
@@ -162,6 +181,9 @@ struct Parts {
     signatures: Arc<Signatures>,
     entropy: Arc<dyn Entropy>,
     events: mpsc::Receiver<Vec<store::Committed>>,
+    control: Option<Control>,
+    /// No other key was made yet.
+    is_root_alone: bool,
 }
 
 impl Parts {
@@ -171,8 +193,8 @@ impl Parts {
         (api, admin): (Listener, Listener),
         counts: Option<Arc<Counts>>,
     ) -> (Running, String) {
-        let Self { config, chat, signatures, entropy, events } = self;
-        warn_of(&config, api.1, admin.1);
+        let Self { config, chat, signatures, entropy, events, control, is_root_alone } = self;
+        warn_of(&config, api.1, admin.1, is_root_alone);
         let ready =
             format!("campanile ready api=http://{} tls=off admin=http://{}", api.1, admin.1);
         let figures = StoreFigures { chat: chat.clone(), counts };
@@ -191,6 +213,9 @@ impl Parts {
         // Counted like a request: the engine is not closed before the last step has ended.
         let guard = requests.guard();
         tokio::spawn(jobs::run(chat.clone(), metrics.clone(), drain.clone(), guard));
+        if let Some(control) = control {
+            tokio::spawn(control.run(chat.clone(), drain.clone(), requests.guard()));
+        }
         let service = Api {
             chat,
             signatures,
@@ -219,16 +244,19 @@ impl Parts {
     }
 }
 
-fn warn_of(config: &Config, api: SocketAddr, admin: SocketAddr) {
+fn warn_of(config: &Config, api: SocketAddr, admin: SocketAddr, is_root_alone: bool) {
     if !config.unknown_variables.is_empty() {
         let names = config.unknown_variables.join(", ");
         tracing::warn!("unknown variables are ignored: {names}");
     }
     if !api.ip().to_canonical().is_loopback() {
-        tracing::warn!(
-            "the API listens on {api}, not on loopback only: whoever has the root credential may \
-             do everything, and plain HTTP hides nothing"
-        );
+        tracing::warn!("the API listens on {api}, not on loopback only: plain HTTP hides nothing");
+        if is_root_alone {
+            tracing::warn!(
+                "there is no credential but root, which may do everything: give clients keys of \
+                 their own with `campanile credentials create`"
+            );
+        }
     }
     if !admin.ip().to_canonical().is_loopback() {
         tracing::warn!("the admin listener on {admin} asks nobody who they are");

@@ -18,7 +18,7 @@ impl Client {
         let (client, server) = duplex(PIPE_BYTES);
         let (outbox, inbox) = outbox::new();
         let (read, write) = split(server);
-        let socket = tokio::spawn(async move { serve(read, write, leftover, inbox).await });
+        let socket = tokio::spawn(async move { serve(read, write, leftover, inbox, None).await });
         let (read, write) = split(client);
         (Self { read, write, socket }, outbox)
     }
