@@ -1,11 +1,12 @@
-//! From a verified request to its answer: decode, bearer, policy, rule, commit.
+//! From a verified request to its answer: decode, bearer, policy, rate, rule,
+//! commit.
 //!
 //! Invariants: the order of refusals is the order of this file; a handler answers only errors that
 //! its operation declares; a handler whose commit met a conflict is run again on fresh reads, and
 //! one that keeps meeting it answers 503, never 409.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use store::{Failure, Key, Stamp, Txn, Uid};
 use wire::arn::Resource;
@@ -86,14 +87,16 @@ impl Chat {
     where
         Self: Handle<O>,
     {
+        // A request that runs again takes from its rates once.
+        let paid = AtomicBool::new(self.0.rates.is_none());
         if <Self as Handle<O>>::GUESSES
-            && let Some(output) = self.guess::<O>(call, input).await?
+            && let Some(output) = self.guess::<O>(call, input, &paid).await?
         {
             return Ok(output);
         }
         for _ in 0..limits::ATTEMPTS_MAX {
             let mut tx = self.begin::<O>();
-            let cx = self.cx::<O>(&mut tx, call, input).await?;
+            let cx = self.cx::<O>(&mut tx, call, input, &paid).await?;
             let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
             if let Reply::Published { home, event, output } = reply {
                 let stamp = self.0.store.engine().publish(home, vec![event]).await;
@@ -127,12 +130,17 @@ impl Chat {
     }
 
     /// Runs the rule on what is known without a read; nothing comes of it but a commit.
-    async fn guess<O: Operation>(&self, call: &Call, input: &O::Input) -> Result<Option<O::Output>>
+    async fn guess<O: Operation>(
+        &self,
+        call: &Call,
+        input: &O::Input,
+        paid: &AtomicBool,
+    ) -> Result<Option<O::Output>>
     where
         Self: Handle<O>,
     {
         let mut tx = self.0.store.begin_guessing();
-        let reply = match self.cx::<O>(&mut tx, call, input).await {
+        let reply = match self.cx::<O>(&mut tx, call, input, paid).await {
             Ok(cx) => <Self as Handle<O>>::handle(&cx, &mut tx, input).await,
             Err(error) => Err(error),
         };
@@ -145,7 +153,13 @@ impl Chat {
     }
 
     /// Returns the context of a request whose bearer is live and whose credentials allow it.
-    async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call, input: &O::Input) -> Result<Cx> {
+    async fn cx<O: Operation>(
+        &self,
+        tx: &mut Txn,
+        call: &Call,
+        input: &O::Input,
+        paid: &AtomicBool,
+    ) -> Result<Cx> {
         let mut cx = self.nobodys_cx(call.endpoint.clone());
         let bearer = call.bearer.as_deref();
         cx.actor = match (O::BEARER, bearer) {
@@ -154,6 +168,12 @@ impl Chat {
             (_, Some(bearer)) => Some(actor(&cx, tx, bearer, call).await?),
         };
         policy::require::<O>(&cx, tx, &call.scope, input).await?;
+        if !paid.load(Ordering::Relaxed)
+            && let Some(rates) = &self.0.rates
+        {
+            rates.admit::<O>(&cx, input)?;
+            paid.store(true, Ordering::Relaxed);
+        }
         Ok(cx)
     }
 }

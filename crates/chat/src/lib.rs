@@ -21,6 +21,7 @@ mod messaging;
 mod page;
 mod policy;
 mod principal;
+mod rate;
 
 #[cfg(test)]
 mod testing;
@@ -109,6 +110,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     issuer: access_key::Issuer,
+    /// Request rates, where they are limited.
+    rates: Option<rate::Rates>,
     /// Transactions that met a changed row.
     conflicts: AtomicU64,
 }
@@ -139,6 +142,7 @@ impl Chat {
         let token_key = secret(&store, "page_token_key", &*options.entropy).await?;
         let message_id_key = secret(&store, "message_id_key", &*options.entropy).await?;
         let access_key_key = secret(&store, "access_key_key", &*options.entropy).await?;
+        let rates = options.quotas.limits_rates().then(|| rate::Rates::new(&options.region));
         let place = cx::Place {
             region: options.region,
             account: options.account,
@@ -151,6 +155,7 @@ impl Chat {
             place: Arc::new(place),
             clock: options.clock,
             entropy: options.entropy,
+            rates,
             issuer: access_key::Issuer::new(access_key_key),
             conflicts: AtomicU64::new(0),
         })))

@@ -159,15 +159,23 @@ async fn of_principal<O: Operation>(
 /// Returns the members of an input that name a resource of ours. `ResourceArn` does not: it is the
 /// application of another service, through which a device is reached.
 fn arns<I: Shape>(input: &I) -> Vec<(&'static str, String)> {
-    let mut arns = Vec::new();
+    texts(input, |name| (name.ends_with("Arn") && name != "ResourceArn") || name == "ResourceARN")
+}
+
+/// Returns the texts that an input holds in members of wanted names, wherever they stood.
+pub(crate) fn texts<I: Shape>(
+    input: &I,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<(&'static str, String)> {
+    let mut texts = Vec::new();
     input.each(&mut |member, field| {
-        let name = member.name();
-        let is_ours = (name.ends_with("Arn") && name != "ResourceArn") || name == "ResourceARN";
-        if is_ours && let Some(View::Text(arn)) = field.view() {
-            arns.push((name, arn.to_owned()));
+        if is_wanted(member.name())
+            && let Some(View::Text(text)) = field.view()
+        {
+            texts.push((member.name(), text.to_owned()));
         }
     });
-    arns
+    texts
 }
 
 #[cfg(test)]

@@ -84,6 +84,9 @@ fn settings() -> impl Iterator<Item = Arg> {
             Arg::new(setting.name).long(setting.name).value_name(setting.value).help(setting.help);
         match setting.availability {
             Availability::Now if setting.form == Form::Pairs => arg.action(ArgAction::Append),
+            Availability::Now if setting.form == Form::Switch => {
+                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+            }
             Availability::Now => arg,
             // Taken in any form, to be refused by its name and not by its form.
             Availability::Later => arg.hide(true).num_args(0..=1).action(ArgAction::Append),
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn what_comes_with_later_versions_is_refused_by_its_name() {
         let end = "is not available in this version";
-        for flag in ["--tls-self-signed", "--aws-quotas", "--nats-url nats://x", "--tls-key"] {
+        for flag in ["--tls-self-signed", "--tls-cert", "--nats-url nats://x", "--tls-key"] {
             let name = flag.split(' ').next().unwrap();
             assert_eq!(refusal(&format!("campanile serve {flag}")), format!("{name} {end}"));
         }
@@ -205,7 +208,8 @@ mod tests {
         assert!(is_asked_for(&error));
         let text = error.render().to_string();
         for setting in SETTINGS {
-            let is_named = text.contains(&format!("--{} ", setting.name));
+            let is_named =
+                [' ', '['].iter().any(|end| text.contains(&format!("--{}{end}", setting.name)));
             assert_eq!(is_named, setting.availability == Availability::Now, "{}", setting.name);
         }
     }

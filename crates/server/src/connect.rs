@@ -105,6 +105,9 @@ impl Connect {
         }
         match self.chat.connect(&user_arn).await {
             Ok(Some(user)) if scope.may_connect(&user) => {
+                if !self.chat.admits_session(&user) {
+                    return Err(Close::Throttled);
+                }
                 let left = expires_ms.map(|expires_ms| self.signatures.left(expires_ms));
                 // What is too far away to be reckoned with never comes.
                 let expiry = left.and_then(|left| Instant::now().checked_add(left));

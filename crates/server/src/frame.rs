@@ -36,6 +36,8 @@ pub(crate) enum Close {
     Restart,
     /// The client takes its events too slowly.
     Slow,
+    /// The user connects too often.
+    Throttled,
     /// Another socket took this one's place, or the user is gone.
     Kicked,
     /// The handshake was not signed by somebody who may connect.
@@ -54,6 +56,7 @@ impl Close {
             Self::Failure => (1011, "Internal error"),
             Self::Restart => (1012, "Service restart"),
             Self::Slow => (1013, "Too slow"),
+            Self::Throttled => (1013, "Rate exceeded"),
             Self::Kicked => (4003, "Forbidden"),
             Self::Unauthorized => (4401, "Unauthorized"),
         })

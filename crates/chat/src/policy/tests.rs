@@ -65,7 +65,7 @@ async fn a_users_key_acts_for_him_and_for_nobody_else() {
     assert!(!scene.passes(&scene.of_alice, "GET", &target, &bob).await);
     let messages = format!("{target}/messages");
     let body = json!({
-        "Content": "x", "Type": "STANDARD", "Persistence": "PERSISTENT", "ClientRequestToken": "t",
+        "Content": "x", "Type": "STANDARD", "Persistence": "PERSISTENT", "ClientRequestToken": "token-t",
     });
     let send = |bearer: &str| {
         let body = body.clone();
