@@ -141,7 +141,6 @@ impl Chat {
         }
         let token_key = secret(&store, "page_token_key", &*options.entropy).await?;
         let message_id_key = secret(&store, "message_id_key", &*options.entropy).await?;
-        let access_key_key = secret(&store, "access_key_key", &*options.entropy).await?;
         let rates = options.quotas.limits_rates().then(|| rate::Rates::new(&options.region));
         let place = cx::Place {
             region: options.region,
@@ -156,7 +155,7 @@ impl Chat {
             clock: options.clock,
             entropy: options.entropy,
             rates,
-            issuer: access_key::Issuer::new(access_key_key),
+            issuer: access_key::Issuer::new(&message_id_key),
             conflicts: AtomicU64::new(0),
         })))
     }

@@ -51,11 +51,11 @@ impl TryFrom<String> for Id {
 pub(crate) struct Issuer(Hmac<Sha256>);
 
 impl Issuer {
-    pub(crate) fn new(key: [u8; 32]) -> Self {
-        // A key is filled up to a block with zeros.
-        let mut block = [0; 64];
-        block[..key.len()].copy_from_slice(&key);
-        Self(Hmac::new(&block.into()))
+    /// Derives its own key from a secret of the store.
+    pub(crate) fn new(master: &[u8; 32]) -> Self {
+        let mut mac = keyed(master);
+        mac.update(b"campanile access keys");
+        Self(keyed(&mac.finalize().into_bytes().into()))
     }
 
     /// Returns the id as clients send it.
@@ -88,6 +88,13 @@ impl Issuer {
         bytes.copy_from_slice(&digest[..N]);
         bytes
     }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    // A key is filled up to a block with zeros.
+    let mut block = [0; 64];
+    block[..key.len()].copy_from_slice(key);
+    Hmac::new(&block.into())
 }
 
 /// Writes groups of five bytes as eight characters.
@@ -129,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_id_is_read_back_by_its_own_store_alone() {
-        let (ours, theirs) = (Issuer::new([1; 32]), Issuer::new([2; 32]));
+        let (ours, theirs) = (Issuer::new(&[1; 32]), Issuer::new(&[2; 32]));
         let entropy = SeededEntropy::new(1);
         for _ in 0..100 {
             let id = Id::draw(&entropy);
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn each_changed_cut_or_added_character_is_refused() {
-        let issuer = Issuer::new([1; 32]);
+        let issuer = Issuer::new(&[1; 32]);
         let text = issuer.text(Id([7; ID_BYTES]));
         for at in 0..text.len() {
             for change in ["A", "7", "a", "0", "é", ""] {
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_id_has_its_own_secret() {
-        let issuer = Issuer::new([1; 32]);
+        let issuer = Issuer::new(&[1; 32]);
         let one = issuer.secret(Id([1; ID_BYTES]));
         assert_eq!(one.expose().len(), 48);
         assert_eq!(one.expose(), issuer.secret(Id([1; ID_BYTES])).expose());
