@@ -1,8 +1,8 @@
 //! Rows that leave by time: request tokens that no request looks up, events that no session asks
 //! for, access keys that expired.
 //!
-//! Invariant: tokens and events leave by whole buckets of time, which their keys begin with, so that a sweep
-//! reads nothing that stays; a row stays at least as long as its life says.
+//! Invariant: tokens and events leave by whole buckets of time, which their keys begin with, so that
+//! a sweep reads nothing that stays; a row stays at least as long as its life says.
 
 use store::table::{EVENT, event_bucket};
 use store::{Direction, Key, Range, Txn, Uid, View};
