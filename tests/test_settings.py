@@ -10,7 +10,7 @@ from support.http import build, exchange
 from support.server import ROOT_KEY, Server, run
 from support.sigv4 import sign
 
-LATER = ["nats-url", "aws-quotas"]
+LATER = ["nats-url"]
 QUIET = ("serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 
 

@@ -114,6 +114,7 @@ impl Rules {
     pub(crate) async fn answer(&self, request: &Request) -> Result<Vec<u8>> {
         let call = chat::Call {
             route: wire::route::route(request.method, &request.path, None)?,
+            scope: chat::Scope::Root,
             raw_query: None,
             body: request.body.clone().into(),
             bearer: request.bearer.clone(),

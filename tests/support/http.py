@@ -1,6 +1,7 @@
 """HTTP/1.1 over a bare socket: exactly the given bytes go out, and the answer is read without interpretation."""
 
 import json
+import select
 import socket
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -68,6 +69,10 @@ class Connection:
 
     def half_close(self):
         self._socket.shutdown(socket.SHUT_WR)
+
+    def has_data(self):
+        """Whether something has arrived that was not read yet."""
+        return bool(self._buffer or select.select([self._socket], [], [], 0)[0])
 
     def read_some(self):
         """More bytes, or b"" at the end."""

@@ -11,6 +11,7 @@ use store::table::{EVENT, HOME, event_bucket};
 use store::{Direction, Entry, HomeRow, Key, Parts, Range, Record, Stamp, Table, Uid, View};
 
 use crate::Chat;
+use crate::access_key;
 use crate::error::Result;
 use crate::event::{self, Tells};
 use crate::identity::app_instance::AppInstance;
@@ -140,6 +141,7 @@ impl Check {
         self.records::<AppInstanceUser>().await?;
         self.records::<AppInstanceBot>().await?;
         self.records::<ChannelFlow>().await?;
+        self.records::<access_key::Row>().await?;
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;

@@ -1,11 +1,12 @@
-//! From a verified request to its answer: decode, bearer, rule, commit.
+//! From a verified request to its answer: decode, bearer, policy, rate, rule,
+//! commit.
 //!
 //! Invariants: the order of refusals is the order of this file; a handler answers only errors that
 //! its operation declares; a handler whose commit met a conflict is run again on fresh reads, and
 //! one that keeps meeting it answers 503, never 409.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use store::{Failure, Key, Stamp, Txn, Uid};
 use wire::arn::Resource;
@@ -19,7 +20,7 @@ use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quota, Quotas};
 use crate::messaging::channel::Channel;
-use crate::{Answer, Call, Chat, principal};
+use crate::{Answer, Call, Chat, policy, principal};
 
 /// The rule of one operation.
 pub(crate) trait Handle<O: Operation> {
@@ -87,15 +88,17 @@ impl Chat {
     where
         Self: Handle<O>,
     {
+        // A request that runs again takes from its rates once.
+        let paid = AtomicBool::new(self.0.rates.is_none());
         if <Self as Handle<O>>::GUESSES
-            && let Some(output) = self.guess::<O>(call, input).await?
+            && let Some(output) = self.guess::<O>(call, input, &paid).await?
         {
             return Ok(output);
         }
         let mut exhausted = Error::from(WireError::unavailable());
         for _ in 0..limits::ATTEMPTS_MAX {
             let mut tx = self.begin::<O>();
-            let cx = self.cx::<O>(&mut tx, call).await?;
+            let cx = self.cx::<O>(&mut tx, call, input, &paid).await?;
             let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
             if let Reply::Published { home, events, output } = reply {
                 let stamp = self.0.store.engine().publish(home, events).await;
@@ -128,17 +131,22 @@ impl Chat {
         self.0.store.begin()
     }
 
-    fn refused(&self, failure: Failure) -> Error {
+    pub(crate) fn refused(&self, failure: Failure) -> Error {
         refused(failure, &self.0.place.quotas)
     }
 
     /// Runs the rule on what is known without a read; nothing comes of it but a commit.
-    async fn guess<O: Operation>(&self, call: &Call, input: &O::Input) -> Result<Option<O::Output>>
+    async fn guess<O: Operation>(
+        &self,
+        call: &Call,
+        input: &O::Input,
+        paid: &AtomicBool,
+    ) -> Result<Option<O::Output>>
     where
         Self: Handle<O>,
     {
         let mut tx = self.0.store.begin_guessing();
-        let Ok(cx) = self.cx::<O>(&mut tx, call).await else { return Ok(None) };
+        let Ok(cx) = self.cx::<O>(&mut tx, call, input, paid).await else { return Ok(None) };
         let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await;
         let Ok(reply @ Reply::Stamped(_)) = reply else { return Ok(None) };
         match tx.commit(O::NAME).await {
@@ -168,7 +176,14 @@ impl Chat {
         }
     }
 
-    async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call) -> Result<Cx> {
+    /// Returns the context of a request whose bearer is live and whose credentials allow it.
+    async fn cx<O: Operation>(
+        &self,
+        tx: &mut Txn,
+        call: &Call,
+        input: &O::Input,
+        paid: &AtomicBool,
+    ) -> Result<Cx> {
         let mut cx = self.nobodys_cx(call.endpoint.clone());
         let bearer = call.bearer.as_deref();
         cx.actor = match (O::BEARER, bearer) {
@@ -176,6 +191,13 @@ impl Chat {
             (Bearer::Required, None) => return Err(Error::unauthorized()),
             (_, Some(bearer)) => Some(actor(&cx, tx, bearer, call).await?),
         };
+        policy::require::<O>(&cx, tx, &call.scope, input).await?;
+        if !paid.load(Ordering::Relaxed)
+            && let Some(rates) = &self.0.rates
+        {
+            rates.admit::<O>(&cx, input)?;
+            paid.store(true, Ordering::Relaxed);
+        }
         Ok(cx)
     }
 }

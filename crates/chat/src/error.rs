@@ -20,6 +20,11 @@ impl Error {
         Self(wire::Error::forbidden())
     }
 
+    /// The credentials of the request do not allow it, whatever the role of its bearer.
+    pub(crate) fn unauthorized_action() -> Self {
+        Self(wire::Error::forbidden_with(text::AUTHORIZATION_FAILED))
+    }
+
     /// A user or bot named in the input is not a live one of the app instance.
     pub(crate) fn unknown_member() -> Self {
         Self(wire::Error::forbidden_with(text::BAD_MEMBER))

@@ -6,6 +6,7 @@
 //! Read `dispatch.rs` first, then a slice, for example `messaging/channel_membership.rs`.
 
 mod access;
+mod access_key;
 mod check;
 mod cx;
 mod dispatch;
@@ -18,7 +19,9 @@ mod job;
 mod limits;
 mod messaging;
 mod page;
+mod policy;
 mod principal;
+mod rate;
 mod unserved;
 
 #[cfg(test)]
@@ -30,11 +33,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use store::{Clock, Engine, Entropy, Store, Table};
 
+pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
 pub use event::{Effect, Event};
 pub use job::Step;
 pub use limits::{NamedQuota, QuotaError, Quotas};
 pub use messaging::session::{SessionUser, Subscription};
+pub use policy::Scope;
 
 use ids::MessageIds;
 
@@ -77,6 +82,8 @@ pub struct Call {
     pub raw_query: Option<String>,
     /// The body as received.
     pub body: Bytes,
+    /// What the credentials that signed it allow.
+    pub scope: Scope,
     /// The `x-amz-chime-bearer` header.
     pub bearer: Option<String>,
     /// The `host[:port]` that GetMessagingSessionEndpoint answers.
@@ -103,6 +110,9 @@ struct Inner {
     place: Arc<cx::Place>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    issuer: access_key::Issuer,
+    /// Request rates, where they are limited.
+    rates: Option<rate::Rates>,
     /// Transactions that met a changed row, guesses included.
     conflicts: AtomicU64,
     /// Messages for which a processor of a channel flow could not be invoked.
@@ -113,6 +123,7 @@ struct Inner {
 #[must_use]
 pub fn tables() -> Vec<&'static Table> {
     let mut all = vec![&limits::RESOURCE_COUNT, &idempotency::REQUEST_TOKEN, &job::JOB];
+    all.extend(access_key::TABLES);
     all.extend(identity::TABLES);
     all.extend(messaging::TABLES);
     all
@@ -133,6 +144,7 @@ impl Chat {
         }
         let token_key = secret(&store, "page_token_key", &*options.entropy).await?;
         let message_id_key = secret(&store, "message_id_key", &*options.entropy).await?;
+        let rates = options.quotas.limits_rates().then(|| rate::Rates::new(&options.region));
         let place = cx::Place {
             region: options.region,
             account: options.account,
@@ -146,6 +158,8 @@ impl Chat {
             place: Arc::new(place),
             clock: options.clock,
             entropy: options.entropy,
+            rates,
+            issuer: access_key::Issuer::new(&message_id_key),
             conflicts: AtomicU64::new(0),
             failed_invocations: AtomicU64::new(0),
         })))

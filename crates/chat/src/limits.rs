@@ -78,8 +78,12 @@ pub(crate) const PROCESSORS: Quota =
 pub(crate) const RESOURCE_TAGS: Quota =
     Quota { label: "tags", max: 50, noun: "tags of the resource" };
 
+/// Access keys beside the root credential (ours).
+pub(crate) const ACCESS_KEYS: Quota =
+    Quota { label: "access_keys", max: 10_000, noun: "access keys" };
+
 /// Every quota, in the order in which the operator sees them.
-const ALL: [&Quota; 16] = [
+const ALL: [&Quota; 17] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_ADMINS,
@@ -96,6 +100,7 @@ const ALL: [&Quota; 16] = [
     &SUB_CHANNEL_MEMBERSHIPS,
     &CONNECTIONS,
     &RESOURCE_TAGS,
+    &ACCESS_KEYS,
 ];
 
 impl Quota {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
 
-use crate::{Answer, Call, Chat, Effect, Event, Options, Quotas, Step};
+use crate::{Answer, Call, Chat, Effect, Event, Options, Quotas, Scope, Step};
 
 pub(crate) use counting::{Calls, Counting};
 
@@ -76,9 +76,20 @@ impl World {
         world
     }
 
-    /// Sends a request and returns what the front is given for it.
+    /// Sends a request that is signed with the root key and returns what the front is given for it.
     pub(crate) async fn ask(
         &self,
+        method: &str,
+        target: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Result<Answer, wire::Error> {
+        self.ask_as(Scope::Root, method, target, bearer, body).await
+    }
+
+    async fn ask_as(
+        &self,
+        scope: Scope,
         method: &str,
         target: &str,
         bearer: &str,
@@ -90,6 +101,7 @@ impl World {
             route,
             raw_query: query.map(str::to_owned),
             body: Bytes::from(if body.is_null() { String::new() } else { body.to_string() }),
+            scope,
             bearer: (!bearer.is_empty()).then(|| bearer.to_owned()),
             endpoint: "localhost:8080".to_owned(),
             request_id: "test".to_owned(),
@@ -105,7 +117,19 @@ impl World {
         bearer: &str,
         body: Value,
     ) -> Outcome {
-        let answer = self.ask(method, target, bearer, body).await;
+        self.call_as(Scope::Root, method, target, bearer, body).await
+    }
+
+    /// Sends a request that is signed with a key of `scope`.
+    pub(crate) async fn call_as(
+        &self,
+        scope: Scope,
+        method: &str,
+        target: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Outcome {
+        let answer = self.ask_as(scope, method, target, bearer, body).await;
         let answer = answer.map_err(|error| (error.code().status(), error.code().exception()))?;
         Ok(match answer.body.as_slice() {
             [] => Value::Null,

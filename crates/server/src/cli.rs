@@ -12,9 +12,10 @@ use anyhow::{Context as _, anyhow};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{self, Availability, Config, Data, Form, SETTINGS};
-use crate::credentials::Credential;
+use crate::config::{self, Availability, Config, Form, SETTINGS};
 use crate::{db, logging, server};
+
+mod credentials;
 
 /// What scripts and service managers see of a start that failed.
 const EXIT_FAILED: u8 = 2;
@@ -58,7 +59,6 @@ fn first_line(error: &clap::Error) -> String {
 }
 
 fn command() -> Command {
-    let show = Command::new("show").about("Print it as exports for a shell").args(settings());
     let check = Command::new("check").about("Prove that its rows fit together").args(settings());
     Command::new("campanile")
         .version(env!("CARGO_PKG_VERSION"))
@@ -66,7 +66,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .subcommand(Command::new("serve").about("Run the server").args(settings()))
-        .subcommand(group("credentials", "The root credential").subcommand(show))
+        .subcommand(credentials::command())
         .subcommand(group("db", "The store of a server that is not running").subcommand(check))
         .subcommand(Command::new("quotas").about("Print the count quotas").args(settings()))
         .subcommand(later("dev"))
@@ -105,10 +105,7 @@ fn later(name: &'static str) -> Command {
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("serve", matches)) => serve(config(matches)?),
-        Some(("credentials", matches)) => match matches.subcommand() {
-            Some((_, matches)) => show_credential(&config(matches)?),
-            None => Err(anyhow!("credentials show prints the root credential")),
-        },
+        Some(("credentials", matches)) => credentials::run(matches),
         Some(("db", matches)) => match matches.subcommand() {
             Some((_, matches)) => db::check(&config(matches)?),
             None => Err(anyhow!("db check proves that the rows of a store fit together")),
@@ -149,25 +146,6 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // Whatever did not end within the drain's time ends here.
     runtime.shutdown_background();
     outcome?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn show_credential(config: &Config) -> anyhow::Result<ExitCode> {
-    let credential = match (&config.credential, &config.data) {
-        (Some(given), _) => given.clone(),
-        (None, Data::Memory) => {
-            return Err(anyhow!(
-                "a memory store keeps no credential; the server shows it at start"
-            ));
-        }
-        (None, Data::Folder(folder)) => Credential::read(folder)?.with_context(|| {
-            let folder = folder.display();
-            format!("{folder} keeps no credential; the first `campanile serve` makes it")
-        })?,
-    };
-    std::io::stdout()
-        .write_all(credential.to_exports().as_bytes())
-        .context("cannot write to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -218,7 +196,7 @@ mod tests {
     #[test]
     fn what_comes_with_later_versions_is_refused_by_its_name() {
         let end = "is not available in this version";
-        for flag in ["--aws-quotas", "--nats-url nats://x"] {
+        for flag in ["--nats-url nats://x"] {
             let name = flag.split(' ').next().unwrap();
             assert_eq!(refusal(&format!("campanile serve {flag}")), format!("{name} {end}"));
         }

@@ -53,11 +53,11 @@ pub(crate) struct Setting {
 pub(crate) enum Form {
     /// One value; the last place that gives it counts.
     Value,
+    /// A switch: given without a value it is on; true or false may be said.
+    Switch,
     /// NAME=VALUE any number of times. Each name is a setting of its own; a variable holds a list
     /// with commas, the file a table.
     Pairs,
-    /// On when it is given; a variable and the file say `true` or `false`.
-    Switch,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,14 +71,14 @@ const fn now(name: &'static str, value: &'static str, help: &'static str) -> Set
     Setting { name, value, help, form: Form::Value, availability: Availability::Now }
 }
 
+const fn switch(name: &'static str, help: &'static str) -> Setting {
+    let form = Form::Switch;
+    Setting { name, value: "true|false", help, form, availability: Availability::Now }
+}
+
 const fn pairs(name: &'static str, help: &'static str) -> Setting {
     let form = Form::Pairs;
     Setting { name, value: "NAME=VALUE", help, form, availability: Availability::Now }
-}
-
-const fn switch(name: &'static str, help: &'static str) -> Setting {
-    let form = Form::Switch;
-    Setting { name, value: "true", help, form, availability: Availability::Now }
 }
 
 const fn later(name: &'static str) -> Setting {
@@ -111,12 +111,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     now("region", "REGION", "Region of ARNs and signatures [default: us-east-1]"),
     now("account-id", "DIGITS", "Account of ARNs [default: 000000000000]"),
     pairs(quotas::QUOTA, "Sets a count quota; `campanile quotas` prints their names"),
+    switch(quotas::AWS_QUOTAS, "Limits request rates as the service does [default: false]"),
     now("max-connections", "COUNT", "Connections of the API, sockets included [default: 65536]"),
     now("log-format", "FORMAT", "text or json [default: text]"),
     now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
     now(CONFIG, "FILE", "TOML file with any of these settings as keys"),
     later("nats-url"),
-    later("aws-quotas"),
 ];
 
 /// A setting that cannot be used; the text is the whole line for the operator.

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use chat::{Chat, SessionUser};
+use chat::{Chat, Grant, SessionUser};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tungstenite::handshake::derive_accept_key;
 use wire::{Error, ErrorCode};
 
@@ -96,7 +97,7 @@ impl Connect {
     {
         let admitted = self.admit(&parts).await;
         drop(parts);
-        let (user, user_arn, session) = match admitted {
+        let Admitted { user, user_arn, session, expiry } = match admitted {
             Ok(admitted) => admitted,
             Err(why) => {
                 self.metrics.socket_refused();
@@ -107,16 +108,14 @@ impl Connect {
         let id = self.relay.next_socket();
         let registration = Registration { id, user, user_arn, session, outbox };
         self.relay.register(registration).await;
-        socket::serve(read, write, leftover, inbox).await;
+        socket::serve(read, write, leftover, inbox, expiry).await;
         self.relay.unregister(user.user, id).await;
     }
 
-    /// Returns the user, his ARN and the session's id, or how the socket is to be closed.
-    async fn admit(&self, parts: &Parts) -> Result<(SessionUser, String, String), Close> {
-        self.signatures.check_presigned(parts, &[]).map_err(|error| {
-            tracing::debug!(error = error.code().exception(), "session refused");
-            Close::Unauthorized
-        })?;
+    /// Returns who is let in, or how the socket is to be closed.
+    async fn admit(&self, parts: &Parts) -> Result<Admitted, Close> {
+        let grant = self.signatures.check_presigned(parts, &[]).await;
+        let Grant { scope, expires_ms } = grant.map_err(|error| refused(&error))?;
         let query = parts.uri.query().unwrap_or_default();
         let user_arn = parameter(query, USER_ARN).ok_or(Close::Unauthorized)?;
         let session = parameter(query, SESSION_ID).ok_or(Close::Unauthorized)?;
@@ -124,14 +123,38 @@ impl Connect {
             return Err(Close::Unauthorized);
         }
         match self.chat.connect(&user_arn).await {
-            Ok(Some(user)) => Ok((user, user_arn, session)),
-            Ok(None) => Err(Close::Unauthorized),
-            Err(error) => {
-                tracing::error!(error = %logging::chain(&error), "cannot admit a session");
-                Err(Close::Failure)
+            Ok(Some(user)) if scope.may_connect(&user) => {
+                if !self.chat.admits_session(&user) {
+                    return Err(Close::Throttled);
+                }
+                let left = expires_ms.map(|expires_ms| self.signatures.left(expires_ms));
+                // What is too far away to be reckoned with never comes.
+                let expiry = left.and_then(|left| Instant::now().checked_add(left));
+                Ok(Admitted { user, user_arn, session, expiry })
             }
+            Ok(_) => Err(Close::Unauthorized),
+            Err(error) => Err(refused(&error)),
         }
     }
+}
+
+/// Who is let in.
+struct Admitted {
+    user: SessionUser,
+    user_arn: String,
+    session: String,
+    /// When his credentials end.
+    expiry: Option<Instant>,
+}
+
+/// Tells a client that may not connect from a server that cannot say.
+fn refused(error: &Error) -> Close {
+    if error.code().status() < 500 {
+        tracing::debug!(error = error.code().exception(), "session refused");
+        return Close::Unauthorized;
+    }
+    tracing::error!(error = %logging::chain(error), "cannot admit a session");
+    Close::Failure
 }
 
 /// Returns the value of Sec-WebSocket-Accept, if the request is a handshake that we speak.

@@ -1,4 +1,4 @@
-//! `campanile db`: looks into a store that nobody serves.
+//! Looks into a store that nobody serves: `campanile db`, and `campanile credentials`.
 //!
 //! Invariant: it takes the folder's lock like a server, so that it never reads beside a writer,
 //! and makes no folder where there is none. Nobody locks a shared database: what nodes write
@@ -21,8 +21,8 @@ const EXIT_FINDINGS: u8 = 1;
 
 /// Checks the store and prints what does not fit together.
 pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(checked(config))?;
+    let report =
+        with_chat(config, async |chat| chat.check().await.context("cannot read the store"))?;
     print(&report).context("cannot write to stdout")?;
     Ok(match report.finding_count {
         0 => ExitCode::SUCCESS,
@@ -30,29 +30,36 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn checked(config: &Config) -> anyhow::Result<Report> {
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let options = store::Options {
-        tables: chat::tables(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        sink: None,
-    };
-    let engine = open(config, options).await?;
-    let place = chat::Options {
-        region: config.region.clone(),
-        account: config.account_id.clone(),
-        clock,
-        entropy,
-        quotas: config.quotas.clone(),
-    };
-    let report = async {
-        let chat = Chat::open(engine.clone(), place).await.context("cannot use the store")?;
-        chat.check().await.context("cannot read the store")
-    };
-    let report = report.await;
-    engine.close().await;
-    report
+/// Opens the store for `work` and closes it again.
+pub(crate) fn with_chat<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Chat) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let options = store::Options {
+            tables: chat::tables(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            sink: None,
+        };
+        let engine = open(config, options).await?;
+        let place = chat::Options {
+            region: config.region.clone(),
+            account: config.account_id.clone(),
+            clock,
+            entropy,
+            quotas: config.quotas.clone(),
+        };
+        let opened = Chat::open(engine.clone(), place).await.context("cannot use the store");
+        let outcome = match opened {
+            Ok(chat) => work(&chat).await,
+            Err(error) => Err(error),
+        };
+        engine.close().await;
+        outcome
+    })
 }
 
 async fn open(config: &Config, options: store::Options) -> anyhow::Result<Arc<dyn Engine>> {
@@ -61,7 +68,7 @@ async fn open(config: &Config, options: store::Options) -> anyhow::Result<Arc<dy
         return engine.context("cannot open the shared store");
     }
     let Data::Folder(folder) = &config.data else {
-        return Err(anyhow!("a memory store ends with its server; there is nothing to check"));
+        return Err(anyhow!("a memory store ends with its server; there is nothing to open"));
     };
     ensure!(folder.join(DATABASE).is_file(), "{} holds no store", folder.display());
     store::sqlite::open(folder, options)

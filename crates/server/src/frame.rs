@@ -24,6 +24,8 @@ pub(crate) enum Close {
     Echo(Option<u16>),
     /// The client stopped answering pings.
     Silent,
+    /// The credentials of the handshake are past their end; with new ones the client comes back.
+    Expired,
     /// The client breaks the protocol.
     Protocol,
     /// The client sent more than it may.
@@ -34,6 +36,8 @@ pub(crate) enum Close {
     Restart,
     /// The client takes its events too slowly.
     Slow,
+    /// The user connects too often.
+    Throttled,
     /// Another socket took this one's place, or the user is gone.
     Kicked,
     /// The handshake was not signed by somebody who may connect.
@@ -46,11 +50,13 @@ impl Close {
             Self::Echo(None) => return None,
             Self::Echo(Some(code)) => (code, ""),
             Self::Silent => (1001, "No answer to pings"),
+            Self::Expired => (1001, "Credentials expired"),
             Self::Protocol => (1002, "Protocol error"),
             Self::TooBig => (1009, "Message too big"),
             Self::Failure => (1011, "Internal error"),
             Self::Restart => (1012, "Service restart"),
             Self::Slow => (1013, "Too slow"),
+            Self::Throttled => (1013, "Rate exceeded"),
             Self::Kicked => (4003, "Forbidden"),
             Self::Unauthorized => (4401, "Unauthorized"),
         })

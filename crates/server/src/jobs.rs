@@ -71,6 +71,7 @@ mod tests {
             chat::Options { region, account, clock, entropy, quotas: chat::Quotas::default() };
         let chat = Chat::open(engine, options).await.unwrap();
         let call = |method: &str, path: &str, body: &'static str| chat::Call {
+            scope: chat::Scope::Root,
             route: wire::route::route(method, path, None).unwrap(),
             raw_query: None,
             body: body.into(),

@@ -6,6 +6,7 @@
 
 mod cli;
 mod config;
+mod control;
 mod credentials;
 mod db;
 mod logging;

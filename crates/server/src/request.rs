@@ -110,9 +110,10 @@ impl Api {
         let body = body::read(body).await?;
         let route = route(parts.method.as_str(), parts.uri.path(), parts.uri.query())?;
         exchange.operation = route.operation.name();
-        self.signatures.check(&parts, &body)?;
+        let grant = self.signatures.check(&parts, &body).await?;
         let call = Call {
             route,
+            scope: grant.scope,
             raw_query: parts.uri.query().map(str::to_owned),
             body,
             bearer: header(&parts, BEARER),

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::admin::{self, Admin};
 use crate::config::{Config, Data};
 use crate::connect::Connect;
+use crate::control::Control;
 use crate::credentials::{self, Credential};
 use crate::drain::{Drain, Tasks, Trigger};
 use crate::endpoint::PublicEndpoint;
@@ -51,6 +52,8 @@ pub(crate) enum StartError {
     Database(#[source] store::postgres::OpenError),
     #[error("cannot use the store")]
     Store(#[from] chat::OpenError),
+    #[error("cannot read the access keys")]
+    Keys(#[source] wire::Error),
     #[error(transparent)]
     Credential(#[from] credentials::Error),
     #[error("cannot speak TLS")]
@@ -106,11 +109,27 @@ async fn open(
     };
     let chat = Chat::open(engine, options).await?;
     let credential = root_credential(&config, &*entropy)?;
+    let is_root_alone = chat.access_keys(None).await.map_err(StartError::Keys)?.is_empty();
     let host = config.public_endpoint.as_ref().map(PublicEndpoint::host);
     let tls = config.tls.as_ref().map(|tls| Tls::open(&tls.source, host).map(Arc::new));
     let tls = tls.transpose()?;
-    let signatures = Arc::new(Signatures::new(&config.region, credential, clock));
-    Ok(Parts { config, chat, signatures, tls, entropy, events })
+    let control = control(&config);
+    let signatures = Signatures::new(&config.region, credential, chat.clone(), clock);
+    let signatures = Arc::new(signatures);
+    Ok(Parts { config, chat, signatures, tls, entropy, events, control, is_root_alone })
+}
+
+/// Opens the socket of the command line, which needs it while this server holds the folder.
+fn control(config: &Config) -> Option<Control> {
+    let Data::Folder(folder) = &config.data else { return None };
+    if config.database.is_some() {
+        return None;
+    }
+    let opened = Control::bind(folder);
+    if let Err(error) = &opened {
+        tracing::warn!(%error, "access keys cannot be managed while this server runs");
+    }
+    opened.ok()
 }
 
 /// The listeners of a run.
@@ -180,6 +199,9 @@ struct Parts {
     tls: Option<Arc<Tls>>,
     entropy: Arc<dyn Entropy>,
     events: mpsc::Receiver<Vec<store::Committed>>,
+    control: Option<Control>,
+    /// No other key was made yet.
+    is_root_alone: bool,
 }
 
 impl Parts {
@@ -189,9 +211,9 @@ impl Parts {
         Listeners { api, tls: tls_listener, admin }: Listeners,
         counts: Option<Arc<Counts>>,
     ) -> (Running, String) {
-        let Self { config, chat, signatures, tls, entropy, events } = self;
+        let Self { config, chat, signatures, tls, entropy, events, control, is_root_alone } = self;
         let tls_address = tls_listener.as_ref().map(|(_, address)| *address);
-        warn_of(&config, api.1, tls_address, admin.1);
+        warn_of(&config, api.1, tls_address, admin.1, is_root_alone);
         let ready = ready(api.1, tls_address, admin.1);
         let figures = StoreFigures { chat: chat.clone(), counts };
         let metrics = Arc::new(Metrics::new().with_store(figures));
@@ -209,6 +231,9 @@ impl Parts {
         // Counted like a request: the engine is not closed before the last step has ended.
         let guard = requests.guard();
         tokio::spawn(jobs::run(chat.clone(), metrics.clone(), drain.clone(), guard));
+        if let Some(control) = control {
+            tokio::spawn(control.run(chat.clone(), drain.clone(), requests.guard()));
+        }
         let service = Api {
             chat,
             signatures,
@@ -260,21 +285,26 @@ fn ready(api: SocketAddr, tls: Option<SocketAddr>, admin: SocketAddr) -> String 
     format!("campanile ready api=http://{api} tls={tls} admin=http://{admin}")
 }
 
-fn warn_of(config: &Config, api: SocketAddr, tls: Option<SocketAddr>, admin: SocketAddr) {
+fn warn_of(
+    config: &Config,
+    api: SocketAddr,
+    tls: Option<SocketAddr>,
+    admin: SocketAddr,
+    is_root_alone: bool,
+) {
     if !config.unknown_variables.is_empty() {
         let names = config.unknown_variables.join(", ");
         tracing::warn!("unknown variables are ignored: {names}");
     }
     if !api.ip().to_canonical().is_loopback() {
-        tracing::warn!(
-            "the API listens on {api}, not on loopback only: whoever has the root credential may \
-             do everything, and plain HTTP hides nothing"
-        );
+        tracing::warn!("the API listens on {api}, not on loopback only: plain HTTP hides nothing");
     }
-    if let Some(tls) = tls.filter(|tls| !tls.ip().to_canonical().is_loopback()) {
+    let mut others =
+        tls.into_iter().chain([api]).filter(|it| !it.ip().to_canonical().is_loopback());
+    if is_root_alone && others.next().is_some() {
         tracing::warn!(
-            "the API listens on {tls}, not on loopback only: whoever has the root credential may \
-             do everything"
+            "there is no credential but root, which may do everything: give clients keys of their \
+             own with `campanile credentials create`"
         );
     }
     if !admin.ip().to_canonical().is_loopback() {

@@ -26,13 +26,19 @@ pub(crate) const CLOSE_MS_MAX: u64 = 2_000;
 /// itself it stays within the time that a drain gives to sockets.
 const STUCK_MS_MAX: u64 = 2 * CLOSE_MS_MAX;
 
-/// Serves a socket to its end. `leftover` is what the client sent behind its handshake.
-pub(crate) async fn serve<R, W>(read: R, write: W, leftover: &[u8], inbox: Inbox)
-where
+/// Serves a socket to its end, which comes at `expiry` at the latest. `leftover` is what the client
+/// sent behind its handshake.
+pub(crate) async fn serve<R, W>(
+    read: R,
+    write: W,
+    leftover: &[u8],
+    inbox: Inbox,
+    expiry: Option<Instant>,
+) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut session = Session::default();
+    let mut session = Session { expiry, ..Session::default() };
     session.heard(leftover);
     run(&mut session, read, write, Some(inbox)).await;
 }
@@ -57,6 +63,8 @@ struct Session {
     deadline: Option<Instant>,
     /// When a socket ends at the latest whose close waits behind frames that nobody takes.
     patience: Option<Instant>,
+    /// When the credentials of the client end.
+    expiry: Option<Instant>,
     has_client_closed: bool,
     /// The client broke the protocol: what it sends is read, so that our close reaches it, and
     /// means nothing.
@@ -147,6 +155,9 @@ where
             () = given_up(watch.as_ref()), if session.is_open() => {
                 session.backlog.drop_unbegun();
                 session.close(Close::Slow);
+            }
+            () = reached(session.expiry), if session.is_open() && session.expiry.is_some() => {
+                session.close(Close::Expired);
             }
             () = reached(session.deadline), if session.deadline.is_some() => session.is_lost = true,
             () = reached(session.patience), if session.patience.is_some() => session.is_lost = true,

@@ -26,6 +26,13 @@ pub struct Member {
     pub(crate) rule: &'static Rule,
 }
 
+impl Member {
+    /// Returns the name that the API gives the member.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// The part of a request that carries a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {

@@ -7,6 +7,7 @@
 
 use store::{Direction, Entry, Key, Parts, Range, Record, Table, Txn, Uid, Unavailable, View};
 
+use crate::access_key;
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
@@ -96,7 +97,8 @@ impl Below<'_> {
             && self.records(channel).await?
             && self.records(flow).await?
             && self.records(user).await?
-            && self.records(bot).await?;
+            && self.records(bot).await?
+            && self.access_keys().await?;
         self.own(all).await
     }
 
@@ -105,7 +107,8 @@ impl Below<'_> {
     async fn principal(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
         let Some((index, uid, id)) = self.first_channel().await? else {
             self.tx.set_home(self.uid);
-            let all = self.records(app_instance_user_endpoint::remove).await?;
+            let all = self.records(app_instance_user_endpoint::remove).await?
+                && self.access_keys().await?;
             return self.own(all).await;
         };
         let tx = &mut *self.tx;
@@ -174,6 +177,14 @@ impl Below<'_> {
             }
         }
         Ok(keys.len() < limit)
+    }
+
+    /// Removes the keys that may act for the uid, and tells whether those were all.
+    async fn access_keys(&mut self) -> Result<bool> {
+        let limit = self.room / access_key::ROWS_PER_KEY;
+        let count = access_key::purge(self.view, self.tx, self.uid, limit).await?;
+        self.room -= count * access_key::ROWS_PER_KEY;
+        Ok(count < limit)
     }
 
     /// Removes rows that nothing counts or points to. Nobody can change them any more, so they are

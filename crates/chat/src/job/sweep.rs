@@ -1,12 +1,13 @@
 //! Rows that leave by time: request tokens that no request looks up, events that no session asks
-//! for.
+//! for, access keys that expired.
 //!
-//! Invariant: rows leave by whole buckets of time, which their keys begin with, so that a sweep
-//! reads nothing that stays; a row stays at least as long as its life says.
+//! Invariant: tokens and events leave by whole buckets of time, which their keys begin with, so that
+//! a sweep reads nothing that stays; a row stays at least as long as its life says.
 
 use store::table::{EVENT, event_bucket};
 use store::{Direction, Key, Range, Txn, Uid, View};
 
+use crate::access_key;
 use crate::error::Result;
 use crate::idempotency;
 use crate::limits::{RESUME_WINDOW_MS, STEP_ROWS_MAX, TOKEN_LIVES};
@@ -30,7 +31,8 @@ pub(super) async fn step(view: &View, tx: &mut Txn, now_ms: i64) -> Result<usize
         }
         return Ok(count);
     }
-    Ok(0)
+    tx.set_home(Uid::NIL);
+    access_key::sweep(view, tx, now_ms, STEP_ROWS_MAX / access_key::ROWS_PER_KEY).await
 }
 
 fn expired(now_ms: i64) -> Vec<Range> {

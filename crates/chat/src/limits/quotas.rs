@@ -10,11 +10,12 @@ use super::{ALL, Quota};
 /// The highest value that a quota can be set to; no store holds as much.
 const QUOTA_MAX: i64 = 1_000_000_000_000;
 
-/// The count quotas of one server.
+/// The quotas of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quotas {
     /// Those that were set, by label.
     set: BTreeMap<&'static str, i64>,
+    limits_rates: bool,
 }
 
 /// A quota as the operator sees it.
@@ -52,6 +53,15 @@ impl Quotas {
         }
         self.set.insert(quota.label, max);
         Ok(())
+    }
+
+    /// Limits request rates too, as the service does.
+    pub fn limit_rates(&mut self) {
+        self.limits_rates = true;
+    }
+
+    pub(crate) fn limits_rates(&self) -> bool {
+        self.limits_rates
     }
 
     /// Returns every quota with its value.

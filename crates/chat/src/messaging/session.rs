@@ -20,7 +20,7 @@ use crate::identity::app_instance_user::AppInstanceUser;
 use crate::messaging::channel::Channel;
 use crate::messaging::channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER;
 use crate::messaging::channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR;
-use crate::{Chat, limits};
+use crate::{Chat, ids, limits};
 
 /// The user of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,14 @@ impl Chat {
         user_arn: &str,
     ) -> std::result::Result<Option<SessionUser>, wire::Error> {
         Ok(self.session_user(user_arn).await?)
+    }
+
+    /// Tells whether another session of the user may be opened now.
+    #[must_use]
+    pub fn admits_session(&self, user: &SessionUser) -> bool {
+        let now_ms = self.nobodys_cx(String::new()).now_ms;
+        let rates = self.0.rates.as_ref();
+        rates.is_none_or(|rates| rates.admit_session(now_ms, ids::hex(&user.user.0)))
     }
 
     /// Returns every channel that the user is a member of.

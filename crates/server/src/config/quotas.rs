@@ -1,4 +1,4 @@
-//! The count quotas that the operator sets, each by its name.
+//! The count quotas that the operator sets, each by its name, and the switch of the rates.
 //!
 //! Invariant: each quota is a setting of its own: one that a flag does not name keeps what the
 //! variable or the file says.
@@ -8,6 +8,7 @@ use chat::Quotas;
 use super::{Error, Layers};
 
 pub(super) const QUOTA: &str = "quota";
+pub(super) const AWS_QUOTAS: &str = "aws-quotas";
 /// Between the pairs of a variable.
 const SEPARATOR: char = ',';
 
@@ -20,7 +21,14 @@ pub(super) fn read(layers: &Layers) -> Result<Quotas, Error> {
                 .map_err(|problem| Error(format!("{}: {problem}", found.origin)))?;
         }
     }
+    if layers.get(AWS_QUOTAS, "false", is_on)? {
+        quotas.limit_rates();
+    }
     Ok(quotas)
+}
+
+fn is_on(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("{value} is neither true nor false"))
 }
 
 /// Returns the pairs of a table of the file as a variable would hold them.

@@ -189,3 +189,18 @@ fn connections_are_a_count_above_zero() {
         assert_eq!(line, format!("--max-connections: {value} is not a count from 1 to 1000000"));
     }
 }
+
+#[test]
+fn request_rates_are_limited_by_a_switch() {
+    let unlimited = chat::Quotas::default();
+    let mut limited = unlimited.clone();
+    limited.limit_rates();
+    let quotas = |flags: &[(&'static str, &str)]| resolve(flags, &[]).unwrap().quotas;
+    assert_eq!(quotas(&[]), unlimited);
+    assert_eq!(quotas(&[("aws-quotas", "false")]), unlimited);
+    assert_eq!(quotas(&[("aws-quotas", "true")]), limited);
+    let (_folder, path) = file("aws-quotas = true");
+    assert_eq!(quotas(&[("config", &path)]), limited);
+    assert_eq!(quotas(&[("config", &path), ("aws-quotas", "false")]), unlimited);
+    assert_eq!(refusal(&[("aws-quotas", "on")], &[]), "--aws-quotas: on is neither true nor false");
+}

@@ -15,10 +15,14 @@ struct Client {
 
 impl Client {
     fn connect(leftover: &'static [u8]) -> (Self, Outbox) {
+        Self::connect_until(leftover, None)
+    }
+
+    fn connect_until(leftover: &'static [u8], expiry: Option<Instant>) -> (Self, Outbox) {
         let (client, server) = duplex(PIPE_BYTES);
         let (outbox, inbox) = outbox::new();
         let (read, write) = split(server);
-        let socket = tokio::spawn(async move { serve(read, write, leftover, inbox).await });
+        let socket = tokio::spawn(async move { serve(read, write, leftover, inbox, expiry).await });
         let (read, write) = split(client);
         (Self { read, write, socket }, outbox)
     }
@@ -147,4 +151,17 @@ async fn an_ordered_end_comes_also_to_a_client_that_takes_nothing() {
     outbox.close(Close::Kicked);
     client.socket.await.unwrap();
     assert_eq!(start.elapsed().as_millis(), u128::from(STUCK_MS_MAX));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_ends_with_its_credentials_behind_what_was_sent_before() {
+    let expiry = Instant::now() + Duration::from_secs(60);
+    let (mut client, outbox) = Client::connect_until(b"", Some(expiry));
+    outbox.push(frame::text(b"one")).unwrap();
+    client.expect(b"\x81\x03one").await;
+    assert!(Instant::now() < expiry);
+    client.expect(b"\x88\x15\x03\xe9Credentials expired").await;
+    assert_eq!(Instant::now(), expiry);
+    client.send(CLIENT_CLOSE).await;
+    client.ended().await;
 }
