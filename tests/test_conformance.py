@@ -1,0 +1,57 @@
+"""The conformance run: every operation of both services, held against the committed table `conformance.txt`.
+
+A new failure and a new pass both fail the test of their operation until the line is changed; with
+`--update-baseline` the run writes the table, and its counts into the documents, in place of comparing them.
+"""
+
+import pytest
+
+from support.conformance import channel, identity, members, message
+from support.conformance.baseline import DOCUMENTS, Baseline, passes_all, quote, quoted
+from support.conformance.judge import CONDUCTS, judge
+from support.conformance.operations import OPERATIONS
+from support.conformance.stage import Stage
+
+pytestmark = pytest.mark.any_engine
+
+BASELINE = Baseline("conformance.txt")
+# Importing them registers the conducts.
+FAMILIES = (identity, channel, members, message)
+
+
+@pytest.fixture(scope="module")
+def verdicts(server, tables, request):
+    """The verdict on each operation, in the order of the services' lists; nothing invalid left a trace."""
+    stage = Stage(server)
+    try:
+        verdicts = {operation: judge(stage, operation) for operation in OPERATIONS}
+    finally:
+        stage.close()
+    lines = [verdict.line for verdict in verdicts.values()]
+    tables["conformance"] = [text for verdict in verdicts.values() for text in (verdict.line, *verdict.why)]
+    if request.config.getoption("update_baseline"):
+        BASELINE.write(lines)
+        quote(sum(map(passes_all, lines)), len(lines))
+    return verdicts
+
+
+def test_every_operation_of_both_services_has_a_conduct():
+    assert FAMILIES
+    assert set(CONDUCTS) == set(OPERATIONS)
+    assert len(OPERATIONS) == 30 + 51
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+def test_an_operation_does_what_its_line_of_the_baseline_says(verdicts, operation):
+    verdict = verdicts[operation]
+    assert verdict.line == BASELINE.lines().get(str(operation)), verdict.reasons
+
+
+def test_the_baseline_has_a_line_for_each_operation_and_no_other(verdicts):
+    assert list(BASELINE.lines()) == [str(operation) for operation in verdicts]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_the_documents_quote_the_counts_of_the_run(verdicts, document):
+    passed = sum(passes_all(verdict.line) for verdict in verdicts.values())
+    assert quoted(document) == (passed, len(verdicts))
