@@ -2,7 +2,7 @@
 
 from support.clients import refusal
 from support.conformance.identity import GONE_APP, TAGS, tags_of
-from support.conformance.judge import conduct
+from support.conformance.conduct import conduct
 from support.conformance.stage import processor
 
 GONE_CHANNEL = {"ChannelArn": "Forbidden"}

@@ -1,7 +1,7 @@
 """The conducts of the identity operations. None of them has a bearer."""
 
 from support.clients import refusal
-from support.conformance.judge import conduct
+from support.conformance.conduct import conduct
 from support.conformance.stage import LEX, endpoint_input
 
 GONE_APP = {"AppInstanceArn": "Forbidden"}

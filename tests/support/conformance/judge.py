@@ -5,16 +5,20 @@ passes or fails; `-` says that the operation has no such case.
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 from botocore.exceptions import ClientError
 
 from support.clients import BAD_BEARER, NO_ACCESS, answer_of, refusal, status_of
+from support.conformance import channel, identity, members, message
+from support.conformance.conduct import CONDUCTS
 from support.conformance.operations import Operation, location
 from support.conformance.stage import kind_of
 from support.conformance.violations import told, violations
+
+# The modules that register the conducts.
+FAMILIES = (identity, channel, members, message)
 
 CASES = ("happy", "violations", "unknown", "role", "bearer")
 # What a case may raise when the server does not do what it should; all else is a defect of the run.
@@ -27,42 +31,12 @@ REFUSED_HAPPY = {
     Operation("messaging", "GetMessagingStreamingConfigurations"): ("NotFound", None),
 }
 
-CONDUCTS = {}
-
-
-@dataclass(frozen=True)
-class Conduct:
-    """How an operation is called well, and how not.
-
-    `play` is a generator: it yields the input of a good call, is sent the answer, and asserts its effects.
-    `gives` names the members that the output must have. `unknown` has for each member that names a resource the
-    refusal of one that is not there; `absent` likewise, of members whose resource may also be a live user who has
-    no part in the channel. `denied` names the roles that the caller must not have.
-    """
-
-    operation: Operation
-    play: Callable
-    gives: frozenset = frozenset()
-    unknown: dict = field(default_factory=dict)
-    absent: dict = field(default_factory=dict)
-    denied: tuple = ()
-
-
-def conduct(service, name, *, gives=(), unknown=None, absent=None, denied=()):
-    """Registers the conduct of an operation."""
-    def register(play):
-        operation = Operation(service, name)
-        assert operation not in CONDUCTS, f"{operation} has two conducts"
-        CONDUCTS[operation] = Conduct(operation, play, frozenset(gives), unknown or {}, absent or {}, denied)
-        return play
-    return register
-
-
 @dataclass
 class Verdict:
     """What came of an operation's cases, and why a case failed."""
 
     operation: Operation
+    cases: tuple = CASES
     results: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
 
@@ -88,7 +62,7 @@ class Verdict:
 
     @property
     def line(self):
-        return f"{self.operation}  " + " ".join(f"{case}={self.results.get(case, '-')}" for case in CASES)
+        return f"{self.operation}  " + " ".join(f"{case}={self.results.get(case, '-')}" for case in self.cases)
 
 
 def judge(stage, operation):
@@ -107,8 +81,25 @@ def judge(stage, operation):
     for case, check in (("bearer", check_bearer), ("role", check_role), ("unknown", check_unknown)):
         if applies(conduct, case):
             verdict.run(case, lambda check=check: check(stage, conduct, given))
-    verdict.run("happy", lambda: check_happy(stage, conduct, given, play))
+    verdict.run("happy", lambda: check_happy(conduct, given, play, boto3_of(stage)))
     return verdict
+
+
+def boto3_of(stage):
+    return lambda operation, given: operation.call(stage.server, given)
+
+
+def judge_clients(stage, operation, calls):
+    """The verdict on the good call alone, made by each of some clients: functions by their names."""
+    verdict = Verdict(operation, tuple(calls))
+    for client, call in calls.items():
+        verdict.run(client, lambda call=call: play_through(stage, CONDUCTS[operation], call))
+    return verdict
+
+
+def play_through(stage, conduct, call):
+    play = conduct.play(stage)
+    check_happy(conduct, next(play), play, call)
 
 
 def applies(conduct, case):
@@ -202,14 +193,13 @@ def explained(what):
         raise AssertionError(f"{what}: {failure}") from failure
 
 
-def check_happy(stage, conduct, given, play):
+def check_happy(conduct, given, play, call):
     """The call does what it should, with the modelled status and output, and its effects are seen."""
     operation = conduct.operation
     if operation in REFUSED_HAPPY:
-        with refusal(*REFUSED_HAPPY[operation]):
-            operation.call(stage.server, given)
+        check_refused_happy(operation, given, call)
         return
-    answer = operation.call(stage.server, given)
+    answer = call(operation, given)
     assert status_of(answer) == operation.status, answer
     missing = conduct.gives - set(answer_of(answer))
     assert not missing, f"the answer lacks {sorted(missing)}"
@@ -218,3 +208,16 @@ def check_happy(stage, conduct, given, play):
     except StopIteration:
         return
     raise TypeError(f"the conduct of {operation} yields more than one input")
+
+
+def check_refused_happy(operation, given, call):
+    name, message = REFUSED_HAPPY[operation]
+    try:
+        answer = call(operation, given)
+    except ClientError as error:
+        told = error.response["Error"]
+        # Some clients tell the exception, others the code.
+        assert told["Code"] in (name, f"{name}Exception"), told
+        assert message in (None, told["Message"]), told
+    else:
+        raise AssertionError(f"not refused: {answer}")

@@ -2,7 +2,7 @@
 
 from support.clients import refusal
 from support.conformance.channel import GONE_CHANNEL, arns
-from support.conformance.judge import conduct
+from support.conformance.conduct import conduct
 from support.sigv4 import now
 
 GONE_MEMBER = GONE_CHANNEL | {"MemberArn": "Forbidden"}

@@ -2,7 +2,7 @@
 
 from support.clients import refusal
 from support.conformance.channel import GONE_CHANNEL
-from support.conformance.judge import conduct
+from support.conformance.conduct import conduct
 from support.conformance.members import identity
 
 ABSENT_MESSAGE = GONE_CHANNEL | {"MessageId": "NotFound"}
