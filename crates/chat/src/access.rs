@@ -18,7 +18,12 @@ use crate::messaging::channel_moderator;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     DescribeChannel,
+    UpdateChannel,
     DeleteChannel,
+    PutExpirationSettings,
+    /// Associate a channel flow, or take it away.
+    ChangeFlow,
+    ReadSubChannels,
     /// Add somebody else.
     AddMember,
     /// Add somebody else whom the others do not see.
@@ -31,8 +36,26 @@ pub(crate) enum Action {
     RemoveMember,
     /// Remove oneself.
     Leave,
+    AddModerator,
+    RemoveModerator,
+    ReadModerators,
+    AddBan,
+    RemoveBan,
+    ReadBans,
     SendMessage,
     ReadMessages,
+    /// Change what one wrote.
+    UpdateOwnMessage,
+    /// Redact what one wrote.
+    RedactOwnMessage,
+    /// Redact what somebody else wrote.
+    RedactMessage,
+    DeleteMessage,
+    /// Ask what became of what one wrote.
+    ReadOwnMessageStatus,
+    UpdateReadMarker,
+    /// Read or set one's own preferences.
+    ChangePreferences,
 }
 
 /// On what a permission depends.
@@ -44,9 +67,11 @@ enum Grant {
     Public,
     /// Only where the channel is UNRESTRICTED.
     Unrestricted,
+    /// Only for one who is a member too.
+    Joined,
 }
 
-use Grant::{No, Public, Unrestricted, Yes};
+use Grant::{Joined, No, Public, Unrestricted, Yes};
 
 /// The grants of one action, by what the caller is in the channel; the best of them counts.
 struct Row {
@@ -65,18 +90,35 @@ impl Action {
     #[rustfmt::skip]
     const fn row(self) -> Row {
         match self {
-            //                              admin moderator  member        hidden  stranger
-            Self::DescribeChannel   => row(Yes,   Yes,       Yes,          Yes,    Public),
-            Self::DeleteChannel     => row(Yes,   Yes,       No,           No,     No),
-            Self::AddMember         => row(Yes,   Yes,       Unrestricted, No,     No),
-            Self::AddHiddenMember   => row(Yes,   Yes,       No,           No,     No),
-            Self::Join              => row(Yes,   Yes,       No,           No,     Public),
-            Self::ReadMembers       => row(Yes,   Yes,       Yes,          Yes,    Public),
-            Self::ReadHiddenMembers => row(Yes,   Yes,       No,           No,     No),
-            Self::RemoveMember      => row(Yes,   Yes,       No,           No,     No),
-            Self::Leave             => row(Yes,   Yes,       Yes,          Yes,    No),
-            Self::SendMessage       => row(No,    No,        Yes,          No,     No),
-            Self::ReadMessages      => row(Yes,   Yes,       Yes,          Yes,    Public),
+            //                                 admin moderator  member        hidden  stranger
+            Self::DescribeChannel      => row(Yes,   Yes,       Yes,          Yes,    Public),
+            Self::UpdateChannel        => row(Yes,   Yes,       No,           No,     No),
+            Self::DeleteChannel        => row(Yes,   Yes,       No,           No,     No),
+            Self::PutExpirationSettings=> row(Yes,   Yes,       No,           No,     No),
+            Self::ChangeFlow           => row(Yes,   Yes,       No,           No,     No),
+            Self::ReadSubChannels      => row(Yes,   Yes,       No,           No,     No),
+            Self::AddMember            => row(Yes,   Yes,       Unrestricted, No,     No),
+            Self::AddHiddenMember      => row(Yes,   Yes,       No,           No,     No),
+            Self::Join                 => row(Yes,   Yes,       No,           No,     Public),
+            Self::ReadMembers          => row(Yes,   Yes,       Yes,          Yes,    Public),
+            Self::ReadHiddenMembers    => row(Yes,   Yes,       No,           No,     No),
+            Self::RemoveMember         => row(Yes,   Yes,       No,           No,     No),
+            Self::Leave                => row(Yes,   Yes,       Yes,          Yes,    No),
+            Self::AddModerator         => row(Yes,   Joined,    No,           No,     No),
+            Self::RemoveModerator      => row(Yes,   Yes,       No,           No,     No),
+            Self::ReadModerators       => row(Yes,   Yes,       No,           No,     No),
+            Self::AddBan               => row(Yes,   Yes,       No,           No,     No),
+            Self::RemoveBan            => row(Yes,   Yes,       No,           No,     No),
+            Self::ReadBans             => row(Yes,   Yes,       No,           No,     No),
+            Self::SendMessage          => row(No,    No,        Yes,          No,     No),
+            Self::ReadMessages         => row(Yes,   Yes,       Yes,          Yes,    Public),
+            Self::UpdateOwnMessage     => row(Yes,   Yes,       Yes,          No,     No),
+            Self::RedactOwnMessage     => row(Yes,   Yes,       Yes,          No,     No),
+            Self::RedactMessage        => row(Yes,   Yes,       No,           No,     No),
+            Self::DeleteMessage        => row(Yes,   No,        No,           No,     No),
+            Self::ReadOwnMessageStatus => row(Yes,   Yes,       Yes,          Yes,    Yes),
+            Self::UpdateReadMarker     => row(No,    No,        Yes,          Yes,    No),
+            Self::ChangePreferences    => row(No,    No,        Yes,          Yes,    No),
         }
     }
 }
@@ -88,6 +130,8 @@ impl Grant {
             No => false,
             Public => channel.privacy == ChannelPrivacy::Public,
             Unrestricted => channel.mode == ChannelMode::Unrestricted,
+            // A member is one who is a member too.
+            Joined => true,
         }
     }
 }
@@ -122,7 +166,10 @@ pub(crate) async fn require(
         }
     }
     if row.moderator.holds(channel) && channel_moderator::is(tx, channel.uid, uid).await? {
-        return Ok(());
+        let member = ChannelMembership::key_of(channel.uid, uid);
+        if row.moderator != Joined || tx.exists(&member).await? {
+            return Ok(());
+        }
     }
     if row.admin.holds(channel) && is_admin(cx, tx).await? {
         return Ok(());
@@ -141,9 +188,13 @@ mod tests {
     use super::*;
 
     /// Each action as docs/roles.md calls it.
-    const NAMES: [(Action, &str); 11] = [
+    const NAMES: [(Action, &str); 28] = [
         (Action::DescribeChannel, "describe the channel"),
+        (Action::UpdateChannel, "update the channel"),
         (Action::DeleteChannel, "delete the channel"),
+        (Action::PutExpirationSettings, "put expiration settings"),
+        (Action::ChangeFlow, "associate or disassociate a channel flow"),
+        (Action::ReadSubChannels, "list the sub-channels"),
         (Action::AddMember, "add somebody else"),
         (Action::AddHiddenMember, "add a hidden member"),
         (Action::Join, "join by himself"),
@@ -151,8 +202,21 @@ mod tests {
         (Action::ReadHiddenMembers, "read the hidden members"),
         (Action::RemoveMember, "remove somebody else"),
         (Action::Leave, "leave"),
+        (Action::AddModerator, "make somebody a moderator"),
+        (Action::RemoveModerator, "take the role from a moderator"),
+        (Action::ReadModerators, "read the moderators"),
+        (Action::AddBan, "ban somebody"),
+        (Action::RemoveBan, "lift a ban"),
+        (Action::ReadBans, "read the bans"),
         (Action::SendMessage, "send a message"),
         (Action::ReadMessages, "read messages"),
+        (Action::UpdateOwnMessage, "update his own message"),
+        (Action::RedactOwnMessage, "redact his own message"),
+        (Action::RedactMessage, "redact somebody else's message"),
+        (Action::DeleteMessage, "delete a message"),
+        (Action::ReadOwnMessageStatus, "read his own message's status"),
+        (Action::UpdateReadMarker, "move his read marker"),
+        (Action::ChangePreferences, "read or put his preferences"),
     ];
 
     #[test]
@@ -163,6 +227,7 @@ mod tests {
             No => "no",
             Public => "public",
             Unrestricted => "unrestricted",
+            Joined => "as a member",
         };
         for (action, name) in NAMES {
             let Row { admin, moderator, member, hidden, stranger } = action.row();

@@ -14,6 +14,7 @@ use crate::Chat;
 use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::AppInstanceAdmin;
+use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::identity::tags::ResourceTags;
 use crate::job::Job;
@@ -127,6 +128,7 @@ impl Check {
         self.known.insert(ACCOUNT);
         self.records::<AppInstance>().await?;
         self.records::<AppInstanceUser>().await?;
+        self.records::<AppInstanceBot>().await?;
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use store::{Audience, Stamp, Uid};
-use wire::messaging::{Channel, ChannelMembership, ChannelMessage};
+use wire::messaging::{BatchChannelMemberships, Channel, ChannelMembership, ChannelMessage};
 use wire::rest_json::TimeFormat;
 use wire::time::Timestamp;
 
@@ -65,12 +65,22 @@ pub enum Effect {
     },
 }
 
-/// The event types of the service that travel today.
+/// The event types that travel to sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     CreateChannelMessage,
+    UpdateChannelMessage,
+    RedactChannelMessage,
+    DeleteChannelMessage,
+    PendingCreateChannelMessage,
+    PendingUpdateChannelMessage,
+    FailedCreateChannelMessage,
+    FailedUpdateChannelMessage,
     CreateChannelMembership,
+    UpdateChannelMembership,
     DeleteChannelMembership,
+    BatchCreateChannelMembership,
+    UpdateChannel,
     DeleteChannel,
 }
 
@@ -78,8 +88,18 @@ impl Kind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::CreateChannelMessage => "CREATE_CHANNEL_MESSAGE",
+            Self::UpdateChannelMessage => "UPDATE_CHANNEL_MESSAGE",
+            Self::RedactChannelMessage => "REDACT_CHANNEL_MESSAGE",
+            Self::DeleteChannelMessage => "DELETE_CHANNEL_MESSAGE",
+            Self::PendingCreateChannelMessage => "PENDING_CREATE_CHANNEL_MESSAGE",
+            Self::PendingUpdateChannelMessage => "PENDING_UPDATE_CHANNEL_MESSAGE",
+            Self::FailedCreateChannelMessage => "FAILED_CREATE_CHANNEL_MESSAGE",
+            Self::FailedUpdateChannelMessage => "FAILED_UPDATE_CHANNEL_MESSAGE",
             Self::CreateChannelMembership => "CREATE_CHANNEL_MEMBERSHIP",
+            Self::UpdateChannelMembership => "UPDATE_CHANNEL_MEMBERSHIP",
             Self::DeleteChannelMembership => "DELETE_CHANNEL_MEMBERSHIP",
+            Self::BatchCreateChannelMembership => "BATCH_CREATE_CHANNEL_MEMBERSHIP",
+            Self::UpdateChannel => "UPDATE_CHANNEL",
             Self::DeleteChannel => "DELETE_CHANNEL",
         }
     }
@@ -90,6 +110,7 @@ enum Payload {
     Message { kind: Kind, message: Box<ChannelMessage>, id: MessageId },
     Channel { kind: Kind, channel: Box<Channel> },
     Membership { kind: Kind, membership: Box<ChannelMembership> },
+    Memberships { kind: Kind, memberships: Box<BatchChannelMemberships> },
 }
 
 /// Where a message's id comes from, once its stamp is known.
@@ -137,6 +158,9 @@ impl Event {
             Payload::Membership { kind, membership } => {
                 wire::event::frame(kind.as_str(), SYSTEM, &[], Some(&**membership))
             }
+            Payload::Memberships { kind, memberships } => {
+                wire::event::frame(kind.as_str(), SYSTEM, &[], Some(&**memberships))
+            }
         })
     }
 
@@ -160,6 +184,7 @@ impl Event {
             Payload::Message { kind, .. } => (kind, None),
             Payload::Channel { kind, channel } => (kind, Some(text(&**channel))),
             Payload::Membership { kind, membership } => (kind, Some(text(&**membership))),
+            Payload::Memberships { kind, memberships } => (kind, Some(text(&**memberships))),
         };
         Some(store::codec::encode(&Reference { event: kind.as_str(), audience, payload }))
     }
@@ -231,6 +256,16 @@ pub(crate) fn membership(
 ) -> store::Event {
     let payload = Payload::Membership { kind, membership: Box::new(membership) };
     sealed(audience, Event { payload: Some(payload), effect })
+}
+
+/// Returns an event about several memberships that one request made.
+pub(crate) fn memberships(
+    audience: Audience,
+    kind: Kind,
+    memberships: BatchChannelMemberships,
+) -> store::Event {
+    let payload = Payload::Memberships { kind, memberships: Box::new(memberships) };
+    sealed(audience, Event { payload: Some(payload), effect: None })
 }
 
 /// Returns an event that only the hub hears.

@@ -4,12 +4,13 @@
 //! record is the name at the time of writing.
 
 use serde::{Deserialize, Serialize};
-use store::{Txn, Uid};
+use store::{Key, Txn, Uid, View};
 use wire::arn::Resource;
 use wire::{identity, messaging};
 
 use crate::cx::Cx;
 use crate::error::{Error, Result};
+use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 
 /// Which kind of principal an ARN names.
@@ -63,9 +64,38 @@ pub(crate) async fn find(
                 tx.get(&AppInstanceUser::key_of(app_instance, &id)).await?;
             Ok(user.map(AppInstanceUser::into_principal))
         }
-        // No operation makes a bot yet, so no ARN names a live one.
-        _ => Ok(None),
+        Resource::Bot(id) => {
+            let bot: Option<AppInstanceBot> =
+                tx.get(&AppInstanceBot::key_of(app_instance, &id)).await?;
+            Ok(bot.map(AppInstanceBot::into_principal))
+        }
+        Resource::AppInstance | Resource::Channel(_) | Resource::ChannelFlow(_) => Ok(None),
     }
+}
+
+/// Returns each principal under his name of today; nothing for one who was deleted, or whose id is
+/// another's by now. Only for showing: no rule is to stand on it.
+pub(crate) async fn live(
+    view: &View,
+    app_instance: Uid,
+    principals: &[Option<Principal>],
+) -> Result<Vec<Option<Principal>>> {
+    let ids = |kind| {
+        let of_kind = principals.iter().flatten().filter(move |one| one.kind == kind);
+        of_kind.map(|one| one.id.as_str())
+    };
+    let users: Vec<Key> =
+        ids(Kind::User).map(|id| AppInstanceUser::key_of(app_instance, id)).collect();
+    let bots: Vec<Key> =
+        ids(Kind::Bot).map(|id| AppInstanceBot::key_of(app_instance, id)).collect();
+    let mut users = view.get_many::<AppInstanceUser>(&users).await?.into_iter();
+    let mut bots = view.get_many::<AppInstanceBot>(&bots).await?.into_iter();
+    let mut today = |one: &Principal| match one.kind {
+        Kind::User => users.next().flatten().map(AppInstanceUser::into_principal),
+        Kind::Bot => bots.next().flatten().map(AppInstanceBot::into_principal),
+    };
+    let mut same = |one: &Principal| today(one).filter(|found| found.uid == one.uid);
+    Ok(principals.iter().map(|one| one.as_ref().and_then(&mut same)).collect())
 }
 
 /// Returns the live principal that an input member names.

@@ -32,8 +32,6 @@ use crate::request::Api;
 use crate::signature::Signatures;
 use crate::socket::CLOSE_MS_MAX;
 
-/// Connections of the API listener, sockets included.
-const CONNECTIONS_MAX: usize = 65_536;
 /// How long requests in flight may take once the drain has begun.
 const DRAIN_MS_MAX: u64 = 10_000;
 /// How long the engine may take to finish what it accepted.
@@ -97,6 +95,7 @@ async fn open(
         account: config.account_id.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        quotas: config.quotas.clone(),
     };
     let chat = Chat::open(engine, options).await?;
     let credential = root_credential(&config, &*entropy)?;
@@ -205,7 +204,7 @@ impl Parts {
         // Probes are answered to the end: that is how a balancer learns of the drain.
         let (admin_trigger, admin_drain) = Drain::new();
         let (service, probes) = (Arc::new(service), Arc::new(probes));
-        tokio::spawn(http::serve(api.0, service, CONNECTIONS_MAX, drain, requests.clone()));
+        tokio::spawn(http::serve(api.0, service, config.connections_max, drain, requests.clone()));
         let (max, tasks) = (admin::CONNECTIONS_MAX, Tasks::new());
         tokio::spawn(http::serve(admin.0, probes, max, admin_drain, tasks));
         let running = Running {

@@ -21,7 +21,6 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
-use crate::identity::app_instance_user::AppInstanceUser;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::{channel_ban, channel_moderator};
 use crate::page::Walk;
@@ -134,9 +133,9 @@ pub(crate) async fn enter(
     tx.hold(member);
     tx.put(membership);
     let quota = limits::CHANNEL_MEMBERSHIPS;
-    tx.add(quota.key(channel.uid), 1, Some(quota.max));
+    tx.add(quota.key(channel.uid), 1, Some(cx.max(&quota)));
     let quota = limits::USER_MEMBERSHIPS;
-    tx.add(quota.key(member), 1, Some(quota.max));
+    tx.add(quota.key(member), 1, Some(cx.max(&quota)));
     tell(cx, tx, event::Kind::CreateChannelMembership, channel, membership, effect).await
 }
 
@@ -337,18 +336,9 @@ async fn members(
     let shown = |membership: &Option<ChannelMembership>| {
         membership.as_ref().filter(|membership| membership.r#type == r#type).cloned()
     };
-    let shown: Vec<Option<ChannelMembership>> = memberships.iter().map(shown).collect();
-    let keys: Vec<Key> = shown
-        .iter()
-        .flatten()
-        .map(|shown| AppInstanceUser::key_of(channel.app_instance, &shown.member.id))
-        .collect();
-    let mut users = view.get_many::<AppInstanceUser>(&keys).await?.into_iter();
-    let live = shown.into_iter().map(|membership| {
-        let uid = membership?.member.uid;
-        users.next().flatten().filter(|user| user.uid == uid).map(AppInstanceUser::into_principal)
-    });
-    Ok(live.collect())
+    let shown: Vec<Option<Principal>> =
+        memberships.iter().map(|row| shown(row).map(|membership| membership.member)).collect();
+    principal::live(view, channel.app_instance, &shown).await
 }
 
 impl Handle<DeleteChannelMembership> for Chat {

@@ -82,7 +82,7 @@ pub(crate) async fn promote(
     tx.exists(&record.key()).await?;
     tx.put(&record);
     let quota = limits::CHANNEL_MODERATORS;
-    tx.add(quota.key(channel.uid), 1, Some(quota.max));
+    tx.add(quota.key(channel.uid), 1, Some(cx.max(&quota)));
     Ok(())
 }
 
