@@ -159,8 +159,7 @@ def create_channel_moderator(stage):
 
 
 @conduct("messaging", "DescribeChannelModerator", gives=["ChannelModerator"], unknown=GONE_CHANNEL,
-         absent={"ChannelModeratorArn": "NotFound"},
-         denied=["stranger"])
+         absent={"ChannelModeratorArn": "NotFound"}, denied=["member", "hidden", "stranger"])
 def describe_channel_moderator(stage):
     channel = stage.channel()
     user = promoted(stage, channel)
@@ -174,7 +173,7 @@ def describe_channel_moderator(stage):
 
 
 @conduct("messaging", "ListChannelModerators", gives=["ChannelArn", "ChannelModerators"], unknown=GONE_CHANNEL,
-         denied=["stranger"])
+         denied=["member", "hidden", "stranger"])
 def list_channel_moderators(stage):
     channel = stage.channel()
     user = promoted(stage, channel)
