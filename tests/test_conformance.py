@@ -11,6 +11,7 @@ from support.conformance.conduct import CONDUCTS
 from support.conformance.judge import judge
 from support.conformance.operations import OPERATIONS
 from support.conformance.stage import Stage
+from support.conformance.violations import violations
 
 pytestmark = pytest.mark.any_engine
 
@@ -36,6 +37,19 @@ def verdicts(server, tables, request):
 def test_every_operation_of_both_services_has_a_conduct():
     assert set(CONDUCTS) == set(OPERATIONS)
     assert len(OPERATIONS) == 30 + 51
+
+
+KINDS_OF_DEMAND = ("not be null", "have length greater", "have length less", "have value greater", "have value less",
+                   "satisfy enum value set", "satisfy regular expression pattern")
+
+
+def test_constraints_of_every_kind_are_broken():
+    arns = {"AppInstanceArn": "arn:aws:chime:us-east-1:000000000000:app-instance/0"}
+    demands = [demand for operation in OPERATIONS for _, _, expected in violations(operation, arns)
+               for _, demand in expected]
+    assert {kind for kind in KINDS_OF_DEMAND if any(demand.startswith(kind) for demand in demands)} == set(
+        KINDS_OF_DEMAND)
+    assert all(demand.startswith(KINDS_OF_DEMAND) for demand in demands)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)

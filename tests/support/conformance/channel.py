@@ -196,7 +196,7 @@ def delete_channel_flow(stage):
         described_flow(stage, flow)
 
 
-@conduct("messaging", "AssociateChannelFlow", unknown=GONE_CHANNEL | {"ChannelFlowArn": "Forbidden"},
+@conduct("messaging", "AssociateChannelFlow", unknown=GONE_CHANNEL | {"ChannelFlowArn": "NotFound"},
          denied=["member", "hidden", "stranger"])
 def associate_channel_flow(stage):
     channel, flow = stage.channel(), stage.flow()
@@ -206,7 +206,8 @@ def associate_channel_flow(stage):
         stage.messaging.delete_channel_flow(ChannelFlowArn=flow)
 
 
-@conduct("messaging", "DisassociateChannelFlow", unknown=GONE_CHANNEL, denied=["member", "hidden", "stranger"])
+@conduct("messaging", "DisassociateChannelFlow", unknown=GONE_CHANNEL | {"ChannelFlowArn": "NotFound"},
+         denied=["member", "hidden", "stranger"])
 def disassociate_channel_flow(stage):
     channel, flow = stage.channel(), stage.flow()
     associate(stage, channel, flow)

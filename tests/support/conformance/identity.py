@@ -165,7 +165,8 @@ def create_app_instance_bot(stage):
     assert (found["Name"], found["Metadata"], found["Configuration"]) == ("Bell bot", "new", LEX)
 
 
-@conduct("identity", "DescribeAppInstanceBot", gives=["AppInstanceBot"], unknown=GONE_BOT)
+@conduct("identity", "DescribeAppInstanceBot", gives=["AppInstanceBot"],
+         unknown={"AppInstanceBotArn": "NotFound"})
 def describe_app_instance_bot(stage):
     bot = stage.bot()
     answer = yield {"AppInstanceBotArn": bot}
