@@ -1,5 +1,6 @@
 """The role table of docs/roles.md as data, and what each of its actions is on the wire."""
 
+import functools
 import re
 import uuid
 
@@ -50,6 +51,13 @@ class People:
         for name in ("admin", "joined_admin"):
             self.world.make_admin(getattr(self, name))
 
+    @functools.cached_property
+    def flow(self):
+        """A channel flow for all channels."""
+        return self.world.messaging.create_channel_flow(
+            AppInstanceArn=self.world.arn, Name="Flow", Processors=[processor("filter")],
+            ClientRequestToken=str(uuid.uuid4()))["ChannelFlowArn"]
+
     def close(self):
         self.world.close()
 
@@ -75,6 +83,8 @@ class Cast:
 
     def own_message(self, role):
         """The id of a message that somebody sent, as a member if only for that."""
+        if role not in ROLES:
+            return self.message  # who is from elsewhere never sent one
         actor, founder = self.arn(role), self.people.founder
         if "member" in ROLES[role]:
             return self.world.send(self.channel, actor, "own")
@@ -137,22 +147,15 @@ def put_expiration_settings(cast, actor):
 
 @action("associate or disassociate a channel flow")
 def associate_a_flow(cast, actor):
-    messaging(cast, actor, "associate_channel_flow", ChannelFlowArn=new_flow(cast))
+    messaging(cast, actor, "associate_channel_flow", ChannelFlowArn=cast.people.flow)
 
 
 @action("associate or disassociate a channel flow")
 def disassociate_a_flow(cast, actor):
-    flow = new_flow(cast)
+    flow = cast.people.flow
     if "ChannelFlowArn" not in messaging(cast, "founder", "describe_channel")["Channel"]:
         messaging(cast, "founder", "associate_channel_flow", ChannelFlowArn=flow)
-    flow = messaging(cast, "founder", "describe_channel")["Channel"]["ChannelFlowArn"]
     messaging(cast, actor, "disassociate_channel_flow", ChannelFlowArn=flow)
-
-
-def new_flow(cast):
-    return cast.messaging.create_channel_flow(
-        AppInstanceArn=cast.world.arn, Name="Flow", Processors=[processor("filter")],
-        ClientRequestToken=str(uuid.uuid4()))["ChannelFlowArn"]
 
 
 @action("list the sub-channels")
