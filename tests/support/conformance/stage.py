@@ -3,6 +3,7 @@
 import uuid
 
 from support import clients
+from support.conformance.violations import LEX_ALIAS
 from support.world import World
 
 ROLES = ("admin", "moderator", "member", "hidden", "stranger")
@@ -134,7 +135,7 @@ def kind_of(value):
 
 
 LEX = {"Lex": {
-    "LexBotAliasArn": "arn:aws:lex:us-east-1:000000000000:bot-alias/ABCDEFGHIJ/KLMNOPQRST", "LocaleId": "en_US",
+    "LexBotAliasArn": LEX_ALIAS, "LocaleId": "en_US",
     "InvokedBy": {"StandardMessages": "MENTIONS", "TargetedMessages": "ALL"}, "WelcomeIntent": "Welcome",
 }}
 
