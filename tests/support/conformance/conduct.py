@@ -14,8 +14,9 @@ class Conduct:
 
     `play` is a generator: it yields the input of a good call, is sent the answer, and asserts its effects.
     `gives` names the members that the output must have. `unknown` has for each member that names a resource the
-    refusal of one that is not there; `absent` likewise, of members whose resource may also be a live user who has
-    no part in the channel. `denied` names the roles that the caller must not have.
+    refusal of one that is not there, or a function of stage and value that tells it; `absent` likewise, of members
+    whose resource may also be a live user who has no part in the channel. `denied` names the roles that the caller
+    must not have.
     """
 
     operation: Operation

@@ -166,7 +166,8 @@ def check_unknown(stage, conduct, given):
     for member, expected in (conduct.unknown | conduct.absent).items():
         [value] = given[member] if isinstance(given[member], list) else [given[member]]
         for stranger in stage.strangers_to(member, value, bearer=operation.takes_bearer):
-            call_refused(stage, operation, given, member, stranger, expected)
+            name = expected(stage, stranger) if callable(expected) else expected
+            call_refused(stage, operation, given, member, stranger, name)
         if takes_one_kind(operation, member) and kind_of(value) != "id":
             call_refused(stage, operation, given, member, stage.of_another_kind(value), "BadRequest")
 
