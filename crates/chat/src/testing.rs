@@ -2,6 +2,7 @@
 //! requests that go the whole way from path and JSON to the answer.
 
 mod counting;
+mod roles;
 
 use std::sync::Arc;
 

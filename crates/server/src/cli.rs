@@ -83,8 +83,13 @@ fn settings() -> impl Iterator<Item = Arg> {
         let arg =
             Arg::new(setting.name).long(setting.name).value_name(setting.value).help(setting.help);
         match setting.availability {
-            Availability::Now if setting.form == Form::Pairs => arg.action(ArgAction::Append),
-            Availability::Now => arg,
+            Availability::Now => match setting.form {
+                Form::Value => arg,
+                Form::Pairs => arg.action(ArgAction::Append),
+                Form::Switch => {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+                }
+            },
             // Taken in any form, to be refused by its name and not by its form.
             Availability::Later => arg.hide(true).num_args(0..=1).action(ArgAction::Append),
         }
@@ -213,7 +218,7 @@ mod tests {
     #[test]
     fn what_comes_with_later_versions_is_refused_by_its_name() {
         let end = "is not available in this version";
-        for flag in ["--tls-self-signed", "--aws-quotas", "--nats-url nats://x", "--tls-key"] {
+        for flag in ["--aws-quotas", "--nats-url nats://x"] {
             let name = flag.split(' ').next().unwrap();
             assert_eq!(refusal(&format!("campanile serve {flag}")), format!("{name} {end}"));
         }
@@ -227,7 +232,8 @@ mod tests {
         assert!(is_asked_for(&error));
         let text = error.render().to_string();
         for setting in SETTINGS {
-            let is_named = text.contains(&format!("--{} ", setting.name));
+            let form = |end| text.contains(&format!("--{}{end}", setting.name));
+            let is_named = form(' ') || form('[');
             assert_eq!(is_named, setting.availability == Availability::Now, "{}", setting.name);
         }
     }

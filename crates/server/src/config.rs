@@ -18,9 +18,11 @@ mod database;
 mod quotas;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use database::Database;
 pub(crate) use quotas::join;
+pub(crate) use tls::Tls;
 
 /// What every variable of ours begins with.
 const VARIABLE_PREFIX: &str = "CAMPANILE_";
@@ -54,6 +56,8 @@ pub(crate) enum Form {
     /// NAME=VALUE any number of times. Each name is a setting of its own; a variable holds a list
     /// with commas, the file a table.
     Pairs,
+    /// On when it is given; a variable and the file say `true` or `false`.
+    Switch,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,11 @@ const fn pairs(name: &'static str, help: &'static str) -> Setting {
     Setting { name, value: "NAME=VALUE", help, form, availability: Availability::Now }
 }
 
+const fn switch(name: &'static str, help: &'static str) -> Setting {
+    let form = Form::Switch;
+    Setting { name, value: "true", help, form, availability: Availability::Now }
+}
+
 const fn later(name: &'static str) -> Setting {
     let (value, form, availability) = ("VALUE", Form::Value, Availability::Later);
     Setting { name, value, help: "", form, availability }
@@ -80,6 +89,14 @@ const fn later(name: &'static str) -> Setting {
 /// Every setting, in the order of the help.
 pub(crate) const SETTINGS: &[Setting] = &[
     now("listen", "ADDRESS", "API and WebSocket, plain HTTP [default: 127.0.0.1:8080]"),
+    now(tls::LISTEN, "ADDRESS", "The same over TLS [default: off]"),
+    now(
+        tls::CERT,
+        "FILE",
+        "Certificate of that listener and its chain, PEM; SIGHUP reads it again",
+    ),
+    now(tls::KEY, "FILE", "Key of that certificate, PEM"),
+    switch(tls::SELF_SIGNED, "Make that certificate; its authority is kept as tls-ca.pem"),
     now("admin-listen", "ADDRESS", "Health, readiness and metrics [default: 127.0.0.1:9180]"),
     now("public-endpoint", "HOST[:PORT]", "What clients are told to open their WebSocket to"),
     now("data-dir", "FOLDER", "Embedded database, or :memory: [default: ./campanile-data]"),
@@ -99,10 +116,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
     now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
     now(CONFIG, "FILE", "TOML file with any of these settings as keys"),
     later("nats-url"),
-    later("tls-listen"),
-    later("tls-cert"),
-    later("tls-key"),
-    later("tls-self-signed"),
     later("aws-quotas"),
 ];
 
@@ -132,6 +145,8 @@ pub(crate) struct Config {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) public_endpoint: Option<PublicEndpoint>,
     pub(crate) data: Data,
+    /// The listener of TLS, if there is one.
+    pub(crate) tls: Option<Tls>,
     /// The shared database, in place of the embedded one.
     pub(crate) database: Option<Database>,
     pub(crate) region: String,
@@ -162,11 +177,13 @@ impl Config {
         };
         layers.refuse_later()?;
         let credential = layers.credential()?;
+        let data = layers.get("data-dir", "./campanile-data", data)?;
         Ok(Self {
             listen: layers.get("listen", "127.0.0.1:8080", address)?,
             admin_listen: layers.get("admin-listen", "127.0.0.1:9180", address)?,
             public_endpoint: layers.get("public-endpoint", "", public_endpoint)?,
-            data: layers.get("data-dir", "./campanile-data", data)?,
+            tls: Tls::read(&layers, &data)?,
+            data,
             database: Database::read(&layers, credential.is_some())?,
             region: layers.get("region", "us-east-1", region)?,
             account_id: layers.get("account-id", "000000000000", account_id)?,
