@@ -14,6 +14,8 @@ from support.conformance.operations import OPERATIONS
 from support.conformance.stage import Stage
 from support.other_clients import COMMANDS, OtherClient
 
+pytestmark = pytest.mark.timeout(300)
+
 BASELINE = Baseline("clients.txt")
 
 
