@@ -71,6 +71,14 @@ class World:
     def leave(self, channel, bearer, member):
         self.messaging.delete_channel_membership(ChannelArn=channel, MemberArn=member, ChimeBearer=bearer)
 
+    def flow(self, fallback="CONTINUE"):
+        """Creates a channel flow of one processor and returns its ARN."""
+        function = {"ResourceArn": "arn:aws:lambda:us-east-1:000000000000:function:filter", "InvocationType": "ASYNC"}
+        return self.messaging.create_channel_flow(
+            AppInstanceArn=self.arn, Name="Flow", ClientRequestToken=str(uuid.uuid4()), Processors=[{
+                "Name": "filter", "ExecutionOrder": 1, "FallbackAction": fallback,
+                "Configuration": {"Lambda": function}}])["ChannelFlowArn"]
+
     def post(self, channel, sender, content="hello", *, kind="STANDARD", persistence="PERSISTENT", **extra):
         """Sends a message and returns the whole answer."""
         extra.setdefault("ClientRequestToken", str(uuid.uuid4()))

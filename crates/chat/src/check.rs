@@ -2,16 +2,17 @@
 //!
 //! Invariant: it only reads, in pages; it judges a store that nobody writes meanwhile. A row below
 //! a deleted parent is sound as long as the job that purges it is there, and a leftover after that;
-//! event rows alone outlive their parent, until their time is over. Findings name tables and keys,
-//! never contents.
+//! event rows alone outlive their parent, until their time is over, and those of a message outlive
+//! it where a later row tells of its end. Findings name tables and keys, never contents.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use store::table::{EVENT, HOME, event_bucket};
 use store::{Direction, Entry, HomeRow, Key, Parts, Range, Record, Stamp, Table, Uid, View};
 
 use crate::Chat;
 use crate::error::Result;
+use crate::event::{self, Tells};
 use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::AppInstanceAdmin;
 use crate::identity::app_instance_bot::AppInstanceBot;
@@ -22,6 +23,7 @@ use crate::job::Job;
 use crate::limits::{ACCOUNT, RESOURCE_COUNT};
 use crate::messaging::channel::Channel;
 use crate::messaging::channel_ban::ChannelBan;
+use crate::messaging::channel_flow::ChannelFlow;
 use crate::messaging::channel_membership::ChannelMembership;
 use crate::messaging::channel_membership_preferences::ChannelMembershipPreferences;
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, ChannelMessage};
@@ -137,6 +139,7 @@ impl Check {
         self.records::<AppInstance>().await?;
         self.records::<AppInstanceUser>().await?;
         self.records::<AppInstanceBot>().await?;
+        self.records::<ChannelFlow>().await?;
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;
@@ -280,8 +283,10 @@ impl Check {
 
     async fn events(&mut self) -> Result<()> {
         let mut rows = self.page(&EVENT, None).await?;
+        // Messages that are not there, until a row is met that tells of their end.
+        let mut missing = BTreeSet::new();
         while let Some(last) = rows.last().cloned() {
-            let mut messages = Vec::new();
+            let (mut messages, mut deleted) = (Vec::new(), Vec::new());
             for row in &rows {
                 let Some((bucket, home, stamp)) = event_place(&row.key) else {
                     self.find(&EVENT, &row.key, "the key must be readable");
@@ -295,19 +300,24 @@ impl Check {
                     let reached = self.reached.entry(home).or_default();
                     reached.seq = reached.seq.max(stamp.seq);
                 }
-                match crate::event::reference_is_message(&row.value) {
-                    Some(true) if is_live => {
-                        messages.push(Key::new(&CHANNEL_MESSAGE).uid(home).stamp(stamp));
-                    }
+                let message = |stamp| Key::new(&CHANNEL_MESSAGE).uid(home).stamp(stamp);
+                match event::tells(&row.value, stamp) {
+                    Some(Tells::Message(of)) if is_live => messages.push(message(of)),
+                    Some(Tells::Deleted(of)) => deleted.push(message(of)),
                     Some(_) => {}
                     None => self.find(&EVENT, &row.key, "the reference must be readable"),
                 }
             }
             let found = self.view.entries(&messages).await?;
-            for (key, _) in messages.iter().zip(found).filter(|(_, row)| row.is_none()) {
-                self.find(&EVENT, key.bytes(), "the message that it refers to must exist");
+            let absent = messages.into_iter().zip(found).filter(|(_, row)| row.is_none());
+            missing.extend(absent.map(|(key, _)| key));
+            for key in deleted {
+                missing.remove(&key);
             }
             rows = self.page(&EVENT, Some(&last)).await?;
+        }
+        for key in missing {
+            self.find(&EVENT, key.bytes(), "the message that it refers to must exist");
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use store::{Entropy, Stamp, Uid};
 use wire::arn::{Arn, Resource};
@@ -40,6 +41,8 @@ pub(crate) struct Cx {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) actor: Option<Actor>,
     pub(crate) endpoint: String,
+    /// Whether this run of the handler found that a processor cannot be invoked.
+    pub(crate) invocation_failed: AtomicBool,
 }
 
 impl Cx {
@@ -54,6 +57,17 @@ impl Cx {
     /// Returns the most that may exist by `quota`, which is the bound of the add that counts it.
     pub(crate) fn max(&self, quota: &Quota) -> i64 {
         self.place.quotas.max(quota)
+    }
+
+    /// Returns the refusal of what would pass `quota`.
+    pub(crate) fn over(&self, quota: &Quota) -> Error {
+        Error::limit_exceeded(Some((self.max(quota), quota.noun)))
+    }
+
+    /// Takes note that a processor of a channel flow cannot be invoked: counted and logged once the
+    /// handler's answer stands.
+    pub(crate) fn note_failed_invocation(&self) {
+        self.invocation_failed.store(true, Ordering::Relaxed);
     }
 
     /// Draws a uid that no other resource has or will have.
@@ -89,6 +103,10 @@ impl Cx {
 
     pub(crate) fn channel_arn(&self, app_instance: Uid, id: &str) -> String {
         self.place.channel_arn(app_instance, id)
+    }
+
+    pub(crate) fn channel_flow_arn(&self, app_instance: Uid, flow: Uid) -> String {
+        self.place.below(app_instance, "channel-flow", &ids::uuid_text(flow))
     }
 
     pub(crate) fn principal_arn(&self, app_instance: Uid, kind: Kind, id: &str) -> String {

@@ -41,8 +41,8 @@ pub(crate) enum Reply<T> {
     Ready(T),
     /// An output that tells the stamp.
     Stamped(Box<dyn FnOnce(Stamp) -> T + Send>),
-    /// Nothing is stored: the event goes to those who are connected.
-    Published { home: Uid, event: store::Event, output: Box<dyn FnOnce(Stamp) -> T + Send> },
+    /// Nothing is stored: the events go to those who are connected.
+    Published { home: Uid, events: Vec<store::Event>, output: Box<dyn FnOnce(Stamp) -> T + Send> },
 }
 
 impl<T> Reply<T> {
@@ -97,12 +97,17 @@ impl Chat {
             let mut tx = self.begin::<O>();
             let cx = self.cx::<O>(&mut tx, call).await?;
             let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
-            if let Reply::Published { home, event, output } = reply {
-                let stamp = self.0.store.engine().publish(home, vec![event]).await;
-                return stamp.map(output).map_err(|failure| self.refused(failure));
+            if let Reply::Published { home, events, output } = reply {
+                let stamp = self.0.store.engine().publish(home, events).await;
+                let stamp = stamp.map_err(|failure| self.refused(failure))?;
+                self.settle::<O>(&cx, call);
+                return Ok(output(stamp));
             }
             match tx.commit(O::NAME).await {
-                Ok(stamp) => return Ok(finish(reply, stamp)),
+                Ok(stamp) => {
+                    self.settle::<O>(&cx, call);
+                    return Ok(finish(reply, stamp));
+                }
                 Err(failure @ Failure::Conflict(_)) => {
                     self.count_conflict::<O>(call);
                     exhausted = self.refused(failure);
@@ -133,13 +138,14 @@ impl Chat {
         Self: Handle<O>,
     {
         let mut tx = self.0.store.begin_guessing();
-        let reply = match self.cx::<O>(&mut tx, call).await {
-            Ok(cx) => <Self as Handle<O>>::handle(&cx, &mut tx, input).await,
-            Err(error) => Err(error),
-        };
+        let Ok(cx) = self.cx::<O>(&mut tx, call).await else { return Ok(None) };
+        let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await;
         let Ok(reply @ Reply::Stamped(_)) = reply else { return Ok(None) };
         match tx.commit(O::NAME).await {
-            Ok(stamp) => Ok(Some(finish(reply, stamp))),
+            Ok(stamp) => {
+                self.settle::<O>(&cx, call);
+                Ok(Some(finish(reply, stamp)))
+            }
             Err(Failure::Conflict(_)) => {
                 self.count_conflict::<O>(call);
                 Ok(None)
@@ -151,6 +157,15 @@ impl Chat {
     fn count_conflict<O: Operation>(&self, call: &Call) {
         self.0.conflicts.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
+    }
+
+    /// Counts and logs what a run has noted, now that its answer stands.
+    fn settle<O: Operation>(&self, cx: &Cx, call: &Call) {
+        if cx.invocation_failed.load(Ordering::Relaxed) {
+            self.0.failed_invocations.fetch_add(1, Ordering::Relaxed);
+            let (operation, request_id) = (O::NAME, &call.request_id);
+            tracing::warn!(operation, request_id, "a channel flow's processor cannot be invoked");
+        }
     }
 
     async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call) -> Result<Cx> {
@@ -208,6 +223,9 @@ fn finish<T>(reply: Reply<T>, stamp: Option<Stamp>) -> T {
 /// met. Whatever is no fault of the request keeps what led to it, for the log.
 pub(crate) fn refused(failure: Failure, quotas: &Quotas) -> Error {
     match failure {
+        Failure::Bound(key) if limits::counts_uses(&key) => {
+            Error::conflict("The resource is in use")
+        }
         Failure::Bound(key) => {
             let quota = Quota::of(&key).map(|quota| (quotas.max(quota), quota.noun));
             Error::limit_exceeded(quota)
@@ -267,21 +285,9 @@ unimplemented! {
     identity::GetAppInstanceRetentionSettings,
     identity::PutAppInstanceRetentionSettings,
     identity::PutAppInstanceUserExpirationSettings,
-    messaging::AssociateChannelFlow,
     messaging::ChannelFlowCallback,
-    messaging::CreateChannelFlow,
-    messaging::DeleteChannelFlow,
-    messaging::DeleteChannelMessage,
-    messaging::DescribeChannelFlow,
-    messaging::DisassociateChannelFlow,
-    messaging::GetChannelMessageStatus,
-    messaging::ListChannelFlows,
-    messaging::ListChannelsAssociatedWithChannelFlow,
     messaging::ListSubChannels,
     messaging::PutChannelExpirationSettings,
-    messaging::RedactChannelMessage,
-    messaging::UpdateChannelFlow,
-    messaging::UpdateChannelMessage,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Audience, Stamp, Uid};
 use wire::messaging::{BatchChannelMemberships, Channel, ChannelMembership, ChannelMessage};
 use wire::rest_json::TimeFormat;
@@ -105,9 +105,11 @@ impl Kind {
     }
 }
 
+/// What is told. A message is new, or it was stored before at `of` and is changed.
 #[derive(Debug)]
 enum Payload {
     Message { kind: Kind, message: Box<ChannelMessage>, id: MessageId },
+    Change { kind: Kind, message: Box<ChannelMessage>, of: Stamp },
     Channel { kind: Kind, channel: Box<Channel> },
     Membership { kind: Kind, membership: Box<ChannelMembership> },
     Memberships { kind: Kind, memberships: Box<BatchChannelMemberships> },
@@ -152,6 +154,10 @@ impl Event {
                 let kind_of_message = message.r#type.map_or(SYSTEM, |kind| kind.as_str());
                 wire::event::frame(kind.as_str(), kind_of_message, &[], Some(&*message))
             }
+            Payload::Change { kind, message, .. } => {
+                let kind_of_message = message.r#type.map_or(SYSTEM, |kind| kind.as_str());
+                wire::event::frame(kind.as_str(), kind_of_message, &[], Some(&**message))
+            }
             Payload::Channel { kind, channel } => {
                 wire::event::frame(kind.as_str(), SYSTEM, &[], Some(&**channel))
             }
@@ -178,15 +184,27 @@ impl Event {
             Audience::Users(users) => Told::Users(users),
             Audience::Internal => return None,
         };
+        let mut of = None;
         let (kind, payload) = match self.payload.as_ref()? {
             Payload::Message { id: MessageId::Unstored(_), .. } => return None,
             // The home and the stamp in the row's key name the message.
             Payload::Message { kind, .. } => (kind, None),
+            Payload::Change { kind, message, of: stamp } => {
+                of = Some(*stamp);
+                match kind {
+                    // What was asked for and failed is stored nowhere.
+                    Kind::PendingUpdateChannelMessage | Kind::FailedUpdateChannelMessage => {
+                        return None;
+                    }
+                    Kind::DeleteChannelMessage => (kind, Some(text(&**message))),
+                    _ => (kind, None),
+                }
+            }
             Payload::Channel { kind, channel } => (kind, Some(text(&**channel))),
             Payload::Membership { kind, membership } => (kind, Some(text(&**membership))),
             Payload::Memberships { kind, memberships } => (kind, Some(text(&**memberships))),
         };
-        Some(store::codec::encode(&Reference { event: kind.as_str(), audience, payload }))
+        Some(store::codec::encode(&Reference { event: kind.as_str(), audience, of, payload }))
     }
 }
 
@@ -195,7 +213,11 @@ impl Event {
 struct Reference<'a> {
     event: &'a str,
     audience: Told<'a>,
-    /// What was told, unless it is a message, which stands in its own table.
+    /// The stamp of the message, unless it is the row's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<Stamp>,
+    /// What was told, unless it is a message, which stands in its own table. Of a deleted message
+    /// this is all that is left, and its content is not in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
 }
@@ -208,10 +230,32 @@ enum Told<'a> {
     Users(&'a [Uid]),
 }
 
-/// Whether a durable row refers to a stored message; nothing when it cannot be read.
-pub(crate) fn reference_is_message(row: &[u8]) -> Option<bool> {
-    let row: serde_json::Value = store::codec::decode(row).ok()?;
-    Some(row["event"].as_str()? == Kind::CreateChannelMessage.as_str())
+/// What a durable row says of a stored message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// It is about something else.
+    NoMessage,
+    /// The row is told with the message of this stamp.
+    Message(Stamp),
+    /// The message of this stamp is gone.
+    Deleted(Stamp),
+}
+
+/// Reads what a durable row whose key has the stamp `at` says; nothing when it cannot be read.
+pub(crate) fn tells(row: &[u8], at: Stamp) -> Option<Tells> {
+    #[derive(Deserialize)]
+    struct Row {
+        event: String,
+        #[serde(default)]
+        of: Option<Stamp>,
+    }
+    let row: Row = store::codec::decode(row).ok()?;
+    let of = row.of.unwrap_or(at);
+    Some(match row.event.as_str() {
+        event if event == Kind::DeleteChannelMessage.as_str() => Tells::Deleted(of),
+        event if event.ends_with("_CHANNEL_MESSAGE") => Tells::Message(of),
+        _ => Tells::NoMessage,
+    })
 }
 
 fn text(payload: &impl wire::shape::Shape) -> String {
@@ -225,7 +269,18 @@ fn sealed(audience: Audience, event: Event) -> store::Event {
     store::Event { audience, body: Arc::new(event), reference }
 }
 
-/// Returns a message event; id and times are filled in from the stamp.
+/// Returns an event about a message that was stored at `of`; its id and times are in `message`.
+pub(crate) fn message_change(
+    audience: Audience,
+    kind: Kind,
+    message: ChannelMessage,
+    of: Stamp,
+) -> store::Event {
+    let payload = Payload::Change { kind, message: Box::new(message), of };
+    sealed(audience, Event { payload: Some(payload), effect: None })
+}
+
+/// Returns an event about a new message; id and times are filled in from the stamp.
 pub(crate) fn message(
     audience: Audience,
     kind: Kind,

@@ -46,7 +46,7 @@ struct Row {
 
 /// The result of the first request with this token.
 pub(crate) struct First {
-    /// The id of the resource that was made; empty where the stamp tells it.
+    /// The id of the resource that was made, or what else the stamp does not tell of the answer.
     pub(crate) resource: String,
     /// The uid of the resource: a result is answered again only while this one is alive.
     pub(crate) uid: Uid,

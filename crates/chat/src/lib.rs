@@ -25,7 +25,7 @@ mod unserved;
 mod testing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use store::{Clock, Engine, Entropy, Store, Table};
@@ -105,6 +105,8 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     /// Transactions that met a changed row, guesses included.
     conflicts: AtomicU64,
+    /// Messages for which a processor of a channel flow could not be invoked.
+    failed_invocations: AtomicU64,
 }
 
 /// Returns every table that the rules use; an engine is opened with these.
@@ -145,6 +147,7 @@ impl Chat {
             clock: options.clock,
             entropy: options.entropy,
             conflicts: AtomicU64::new(0),
+            failed_invocations: AtomicU64::new(0),
         })))
     }
 
@@ -161,6 +164,12 @@ impl Chat {
         let max = self.0.place.quotas.max(&limits::CONNECTIONS);
         usize::try_from(max).unwrap_or(usize::MAX)
     }
+
+    /// Returns for how many messages a processor of a channel flow could not be invoked.
+    #[must_use]
+    pub fn failed_invocation_count(&self) -> u64 {
+        self.0.failed_invocations.load(Ordering::Relaxed)
+    }
 }
 
 impl Chat {
@@ -173,6 +182,7 @@ impl Chat {
             entropy: inner.entropy.clone(),
             actor: None,
             endpoint,
+            invocation_failed: AtomicBool::new(false),
         }
     }
 }

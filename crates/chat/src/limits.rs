@@ -3,7 +3,7 @@
 //! Invariant: a count quota is a bounded add in the commit that creates the resource, so no number
 //! of concurrent creates can pass it; the commit that removes the resource frees the place.
 
-use store::{Key, Kind, Table, Uid};
+use store::{Key, Kind, Table, Txn, Uid};
 
 mod quotas;
 
@@ -70,12 +70,16 @@ pub(crate) const SUB_CHANNEL_MEMBERSHIPS: Quota =
 pub(crate) const CONNECTIONS: Quota =
     Quota { label: "connections", max: 10, noun: "connections of the user" };
 
+/// Processors of a channel flow (service quotas page; the model allows three). They stand in its
+/// record and have no counter.
+pub(crate) const PROCESSORS: Quota =
+    Quota { label: "processors", max: 1, noun: "processors in the channel flow" };
 /// Tags of a resource (model: the longest list that a request may have).
 pub(crate) const RESOURCE_TAGS: Quota =
     Quota { label: "tags", max: 50, noun: "tags of the resource" };
 
 /// Every quota, in the order in which the operator sees them.
-const ALL: [&Quota; 15] = [
+const ALL: [&Quota; 16] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_ADMINS,
@@ -86,6 +90,7 @@ const ALL: [&Quota; 15] = [
     &USER_MEMBERSHIPS,
     &CHANNEL_MODERATORS,
     &CHANNEL_FLOWS,
+    &PROCESSORS,
     &ELASTIC_CHANNELS,
     &SUB_CHANNELS,
     &SUB_CHANNEL_MEMBERSHIPS,
@@ -112,6 +117,22 @@ pub(crate) fn hidden_memberships(channel: Uid) -> Key {
 
 /// The locale of a bot's Lex configuration. The model sets no limit; names of locales are short.
 pub(crate) const LOCALE_ID_CHARS_MAX: usize = 64;
+
+/// Returns the counter of what uses a resource that must not be deleted meanwhile.
+pub(crate) fn uses_key(resource: Uid) -> Key {
+    Key::new(&RESOURCE_COUNT).uid(resource).text("uses")
+}
+
+/// Whether this is a counter of uses.
+pub(crate) fn counts_uses(key: &Key) -> bool {
+    key.bytes().get(16..) == uses_key(ACCOUNT).bytes().get(16..)
+}
+
+/// Lets the commit fail while anything uses `resource`: one more would pass a bound of none.
+pub(crate) fn require_unused(tx: &mut Txn, resource: Uid) {
+    tx.add(uses_key(resource), 1, Some(0));
+    tx.add(uses_key(resource), -1, None);
+}
 
 /// Content of a STANDARD message, in UTF-8 bytes (developer guide, message types).
 pub(crate) const STANDARD_CONTENT_BYTES_MAX: usize = 4_096;

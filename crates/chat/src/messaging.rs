@@ -4,6 +4,7 @@ pub(crate) mod app_instance_user_channels;
 pub(crate) mod bot_invocation;
 pub(crate) mod channel;
 pub(crate) mod channel_ban;
+pub(crate) mod channel_flow;
 pub(crate) mod channel_membership;
 pub(crate) mod channel_membership_preferences;
 pub(crate) mod channel_message;
@@ -15,9 +16,11 @@ pub(crate) mod streaming_configurations;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 12] = [
+pub(crate) static TABLES: [&Table; 14] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
+    &channel::CHANNEL_BY_FLOW,
+    &channel_flow::CHANNEL_FLOW,
     &channel_membership::CHANNEL_MEMBERSHIP,
     &channel_membership::CHANNEL_MEMBERSHIP_HIDDEN,
     &channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER,

@@ -222,6 +222,21 @@ impl World {
         self.send_with(channel, bearer, json!({ "Content": content })).await
     }
 
+    /// Creates a channel flow; `fallback` is the FallbackAction of its one processor.
+    pub(crate) async fn create_flow(&mut self, fallback: &str) -> String {
+        let body = json!({
+            "AppInstanceArn": self.app_instance, "Name": "flow",
+            "Processors": [processor(fallback)], "ClientRequestToken": self.token(),
+        });
+        let answer = self.call("POST", "/channel-flows", "", body).await.expect("is created");
+        text(&answer["ChannelFlowArn"])
+    }
+
+    pub(crate) async fn associate(&self, channel: &str, bearer: &str, flow: &str) -> Outcome {
+        let target = format!("/channels/{}/channel-flow", label(channel));
+        self.call("PUT", &target, bearer, json!({ "ChannelFlowArn": flow })).await
+    }
+
     pub(crate) async fn get(&self, target: &str, bearer: &str) -> Outcome {
         self.call("GET", target, bearer, Value::Null).await
     }
@@ -336,6 +351,14 @@ pub(crate) fn lex(more: Value) -> Value {
         more.into_iter().for_each(|(name, value)| lex[name] = value);
     }
     lex
+}
+
+/// Returns a processor of a channel flow.
+pub(crate) fn processor(fallback: &str) -> Value {
+    let function = "arn:aws:lambda:us-east-1:000000000000:function:filter";
+    let lambda = json!({ "ResourceArn": function, "InvocationType": "ASYNC" });
+    json!({ "Name": "filter", "ExecutionOrder": 1, "FallbackAction": fallback,
+        "Configuration": { "Lambda": lambda } })
 }
 
 /// Returns the text of a JSON string.

@@ -30,6 +30,23 @@ async fn world() -> World {
     world.send_with(&channel, &alice, json!({ "Target": target })).await.expect("is sent");
     set_for_himself(&world, &channel, &bob).await;
     set_for_himself(&world, &gone, &bob).await;
+    let messages = world.messages(&channel, &alice, "").await.expect("is readable");
+    let path = |index: usize| {
+        let id = messages["ChannelMessages"][index]["MessageId"].as_str().expect("is text");
+        format!("/channels/{}/messages/{id}", label(&channel))
+    };
+    let new = json!({ "Content": "new" });
+    assert!(world.call("PUT", &path(1), &alice, new).await.is_ok());
+    let redact = format!("{}?operation=redact", path(2));
+    assert!(world.call("POST", &redact, &alice, json!({})).await.is_ok());
+    for index in [1, 3] {
+        assert!(world.delete(&path(index), &carol).await.is_ok());
+    }
+    let flow = world.create_flow("ABORT").await;
+    for channel in [&channel, &gone] {
+        assert!(world.associate(channel, &alice, &flow).await.is_ok());
+    }
+    world.send(&channel, &alice, "fails").await.expect("is taken");
     assert!(world.leave(&channel, &alice, &bob).await.is_ok());
     assert!(world.join_as(&channel, &alice, &bob, "HIDDEN").await.is_ok());
     let dave = world.create_user("dave").await;
@@ -62,6 +79,11 @@ async fn tables_with_findings(world: &World) -> Vec<&'static str> {
     report.findings.iter().map(|finding| finding.table).collect()
 }
 
+fn instance(world: &World) -> Uid {
+    let id = world.app_instance.rsplit('/').next().expect("an ARN has an id");
+    crate::ids::parse_uuid(id).expect("the id is a UUID")
+}
+
 #[tokio::test]
 async fn sound_store_has_no_findings() {
     let world = world().await;
@@ -72,10 +94,6 @@ async fn sound_store_has_no_findings() {
 
 #[tokio::test]
 async fn each_kind_of_damage_is_found() {
-    let instance = |world: &World| {
-        let id = world.app_instance.rsplit('/').next().expect("an ARN has an id").to_owned();
-        crate::ids::parse_uuid(&id).expect("the id is a UUID")
-    };
     type Damage = Box<dyn Fn(&World, &mut Batch)>;
     let cases: [(&str, Damage); 8] = [
         (
@@ -89,7 +107,7 @@ async fn each_kind_of_damage_is_found() {
         ),
         (
             "resource_count",
-            Box::new(move |world, batch| {
+            Box::new(|world, batch| {
                 let key = crate::limits::CHANNELS.key(instance(world));
                 batch.adds.push(Add { key, delta: 1, max: None });
             }),
@@ -113,7 +131,7 @@ async fn each_kind_of_damage_is_found() {
         ),
         (
             "app_instance_user",
-            Box::new(move |world, batch| {
+            Box::new(|world, batch| {
                 let key = AppInstanceUser::key_of(instance(world), "alice");
                 batch.puts.push(Put { key, value: b"nonsense".to_vec() });
             }),
@@ -129,7 +147,7 @@ async fn each_kind_of_damage_is_found() {
         (
             // The message that it refers to is not there.
             "event",
-            Box::new(move |world, batch| {
+            Box::new(|world, batch| {
                 let stamp = Stamp { ms: 1, seq: 1 };
                 let key = store::table::event_key(instance(world), stamp, 0);
                 let value = store::codec::encode(&json!({ "event": "CREATE_CHANNEL_MESSAGE" }));
@@ -151,6 +169,25 @@ async fn each_kind_of_damage_is_found() {
         world.chat.0.store.engine().commit(batch).await.expect("is written");
         let found = tables_with_findings(&world).await;
         assert!(found.contains(&table), "{table}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn lost_message_is_excused_by_its_own_deletion_alone() {
+    for (deleted, expected) in [(1, Vec::new()), (2, vec!["event"])] {
+        let world = world().await;
+        let mut batch = Batch::new("events", instance(&world));
+        let rows = [
+            (1, json!({ "event": "CREATE_CHANNEL_MESSAGE" })),
+            (2, json!({ "event": "REDACT_CHANNEL_MESSAGE", "of": Stamp { ms: 1, seq: 1 } })),
+            (3, json!({ "event": "DELETE_CHANNEL_MESSAGE", "of": Stamp { ms: 1, seq: deleted } })),
+        ];
+        for (seq, row) in rows {
+            let key = store::table::event_key(batch.home, Stamp { ms: 1, seq }, 0);
+            batch.puts.push(Put { key, value: store::codec::encode(&row) });
+        }
+        world.chat.0.store.engine().commit(batch).await.expect("is written");
+        assert_eq!(tables_with_findings(&world).await, expected, "{deleted}");
     }
 }
 

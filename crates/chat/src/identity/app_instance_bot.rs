@@ -174,7 +174,7 @@ impl Handle<CreateAppInstanceBot> for Chat {
         tx.set_home(app_instance);
         tx.exists(&bot.key()).await?;
         tx.put(&bot);
-        tags::attach(tx, bot.uid, input.tags.as_deref().map(tags::of_identity))?;
+        tags::attach(cx, tx, bot.uid, input.tags.as_deref().map(tags::of_identity))?;
         let quota = limits::APP_INSTANCE_BOTS;
         tx.add(quota.key(app_instance), 1, Some(cx.max(&quota)));
         token.remember(tx, &bot.id, bot.uid);

@@ -152,7 +152,7 @@ impl Handle<CreateAppInstanceUser> for Chat {
         };
         tx.set_home(app_instance);
         tx.put(&user);
-        tags::attach(tx, user.uid, input.tags.as_deref().map(tags::of_identity))?;
+        tags::attach(cx, tx, user.uid, input.tags.as_deref().map(tags::of_identity))?;
         let quota = limits::APP_INSTANCE_USERS;
         tx.add(quota.key(app_instance), 1, Some(cx.max(&quota)));
         token.remember(tx, id, user.uid);

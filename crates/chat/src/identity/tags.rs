@@ -24,7 +24,8 @@ use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::messaging::channel::Channel;
-use crate::{Chat, limits};
+use crate::messaging::channel_flow::ChannelFlow;
+use crate::{Chat, ids, limits};
 
 pub(crate) static RESOURCE_TAG: Table =
     Table { name: "resource_tag", kind: Kind::Record, columns: &["key", "value"] };
@@ -91,10 +92,15 @@ fn distinct(given: Vec<(&str, &str)>) -> Result<BTreeMap<String, String>> {
 ///
 /// # Errors
 /// BadRequest for a repeated or reserved key.
-pub(crate) fn attach(tx: &mut Txn, uid: Uid, tags: Option<Vec<(&str, &str)>>) -> Result<()> {
+pub(crate) fn attach(
+    cx: &Cx,
+    tx: &mut Txn,
+    uid: Uid,
+    tags: Option<Vec<(&str, &str)>>,
+) -> Result<()> {
     let Some(given) = tags else { return Ok(()) };
     let tags = distinct(given)?;
-    count(tx, uid, tags.len());
+    count(cx, tx, uid, tags.len());
     for (key, value) in tags {
         let tag = ResourceTag { uid, key, value };
         tx.put_raw(tag.key(), store::codec::encode(&tag));
@@ -103,7 +109,7 @@ pub(crate) fn attach(tx: &mut Txn, uid: Uid, tags: Option<Vec<(&str, &str)>>) ->
 }
 
 /// Counts tags that were not there.
-fn count(tx: &mut Txn, uid: Uid, tag_count: usize) {
+fn count(cx: &Cx, tx: &mut Txn, uid: Uid, tag_count: usize) {
     let quota = limits::RESOURCE_TAGS;
     // A request has fifty of them at most.
     let tag_count = i64::try_from(tag_count).unwrap_or(i64::MAX);
@@ -135,8 +141,14 @@ async fn tagged(cx: &Cx, tx: &mut Txn, arn: &str) -> Result<Uid> {
             let channel: Option<Channel> = tx.get(&Channel::key_of(instance, &id)).await?;
             channel.map(|channel| channel.uid)
         }
-        // No channel flow can be made yet, so none is there.
-        Resource::ChannelFlow(_) => None,
+        Resource::ChannelFlow(id) => {
+            let key = ids::parse_uuid(&id).map(|uid| ChannelFlow::key_of(instance, uid));
+            let flow: Option<ChannelFlow> = match key {
+                Some(key) => tx.get(&key).await?,
+                None => None,
+            };
+            flow.map(|flow| flow.uid)
+        }
     };
     uid.ok_or_else(Error::forbidden)
 }
@@ -155,7 +167,7 @@ impl Handle<TagResource> for Chat {
             new_count += usize::from(!tx.exists(&tag.key()).await?);
             tx.put(&tag);
         }
-        count(tx, uid, new_count);
+        count(cx, tx, uid, new_count);
         Ok(Reply::Ready(()))
     }
 }
@@ -187,7 +199,7 @@ impl Handle<ListTagsForResource> for Chat {
     ) -> Result<Reply<ListTagsForResourceResponse>> {
         let uid = tagged(cx, tx, &input.resource_arn).await?;
         let all = Range::prefix(Key::new(&RESOURCE_TAG).uid(uid));
-        let row_count_max = usize::try_from(limits::RESOURCE_TAGS.max).unwrap_or(usize::MAX);
+        let row_count_max = usize::try_from(cx.max(&limits::RESOURCE_TAGS)).unwrap_or(usize::MAX);
         let rows = tx.view().list(&all, row_count_max, Direction::Forward).await?;
         let mut tags = Vec::with_capacity(rows.len());
         for row in rows {

@@ -1,4 +1,4 @@
-//! The steps of a purge: what goes with a deleted channel, user, bot or app instance.
+//! The steps of a purge: what goes with a deleted channel, flow, user, bot or app instance.
 //!
 //! Invariants: nothing new comes below a deleted uid, so a list that is empty stays empty; a record
 //! that counts is got, deleted and uncounted on all sides in one batch, whichever purge comes to
@@ -19,6 +19,7 @@ use crate::job::{Doomed, Left};
 use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_ban::{self, CHANNEL_BAN_BY_MEMBER, ChannelBan};
+use crate::messaging::channel_flow::{self, ChannelFlow};
 use crate::messaging::channel_membership::{self, CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership};
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
@@ -42,6 +43,7 @@ pub(super) async fn step(
             below.principal(cx, app_instance).await
         }
         Doomed::Channel => below.channel().await,
+        Doomed::ChannelFlow => below.channel_flow().await,
     }
 }
 
@@ -64,12 +66,23 @@ impl Below<'_> {
         self.own(all).await
     }
 
-    /// Admins go first, users and bots last: a record refers to those that go after it.
+    /// Below a flow there is nothing but what is its own.
+    async fn channel_flow(&mut self) -> Result<Left> {
+        self.tx.set_home(self.uid);
+        self.own(true).await
+    }
+
+    /// Admins go first, users and bots last: a record refers to those that go after it. The last channel
+    /// and a flow may go in one batch, but the flow's counter goes in a later one.
     async fn app_instance(&mut self, cx: &Cx) -> Result<Left> {
         self.tx.set_home(self.uid);
         let channel = |tx: &mut Txn, channel: &Channel| {
             tx.hold(channel.uid);
             channel::remove(cx, tx, channel);
+        };
+        let flow = |tx: &mut Txn, flow: &ChannelFlow| {
+            tx.hold(flow.uid);
+            channel_flow::remove(cx, tx, flow);
         };
         let user = |tx: &mut Txn, user: &AppInstanceUser| {
             tx.hold(user.uid);
@@ -81,6 +94,7 @@ impl Below<'_> {
         };
         let all = self.records::<AppInstanceAdmin>(app_instance_admin::remove).await?
             && self.records(channel).await?
+            && self.records(flow).await?
             && self.records(user).await?
             && self.records(bot).await?;
         self.own(all).await

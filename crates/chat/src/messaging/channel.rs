@@ -2,7 +2,10 @@
 //!
 //! Key: app instance and the id that the creator chose or got; everything below is keyed by the
 //! uid, which is also the home that orders the channel's messages and events. An id may be used
-//! again after its channel was deleted. Index: app instance and privacy, for ListChannels.
+//! again after its channel was deleted. Indexes: app instance and privacy, for ListChannels, and
+//! the channel flow (`channel/flow.rs`).
+
+mod flow;
 
 pub(crate) mod lookup;
 mod update;
@@ -35,6 +38,8 @@ use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, ids, limits};
 
+pub(crate) use flow::CHANNEL_BY_FLOW;
+
 pub(crate) static CHANNEL: Table = Table {
     name: "channel",
     kind: Kind::Record,
@@ -65,6 +70,9 @@ pub(crate) struct Channel {
     created_by: Principal,
     created_ms: i64,
     updated_ms: i64,
+    /// The channel flow that its messages pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) flow: Option<Uid>,
 }
 
 impl Record for Channel {
@@ -77,16 +85,21 @@ impl Record for Channel {
     fn indexes(&self, out: &mut Vec<Index>) {
         let key = by_privacy(self.app_instance, self.privacy).text(&self.id);
         out.push(Index { key, value: Vec::new() });
+        if let Some(flow) = self.flow {
+            let key = Key::new(&CHANNEL_BY_FLOW).uid(flow).uid(self.uid);
+            out.push(Index { key, value: self.id.clone().into_bytes() });
+        }
     }
 }
 
 impl Proof for Channel {
     fn counted(&self) -> Vec<Key> {
-        vec![limits::CHANNELS.key(self.app_instance)]
+        let flow = self.flow.map(limits::uses_key);
+        [Some(limits::CHANNELS.key(self.app_instance)), flow].into_iter().flatten().collect()
     }
 
     fn refers_to(&self) -> Vec<Uid> {
-        vec![self.app_instance]
+        [Some(self.app_instance), self.flow].into_iter().flatten().collect()
     }
 
     fn uid(&self) -> Option<Uid> {
@@ -128,6 +141,7 @@ impl Channel {
             created_timestamp: Some(Timestamp(self.created_ms)),
             last_message_timestamp: last_message(home),
             last_updated_timestamp: Some(Timestamp(self.updated_ms)),
+            channel_flow_arn: self.flow.map(|flow| cx.channel_flow_arn(self.app_instance, flow)),
             ..Described::default()
         }
     }
@@ -168,6 +182,9 @@ pub(crate) async fn require(cx: &Cx, tx: &mut Txn, arn: &str) -> Result<Channel>
 pub(crate) fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) {
     tx.delete(channel);
     tx.add(limits::CHANNELS.key(channel.app_instance), -1, None);
+    if let Some(flow) = channel.flow {
+        tx.add(limits::uses_key(flow), -1, None);
+    }
     job::purge(cx, tx, Doomed::Channel, channel.uid);
 }
 
@@ -210,7 +227,7 @@ impl Handle<CreateChannel> for Chat {
         tx.set_home(channel.uid);
         tx.hold(app_instance);
         tx.put(&channel);
-        tags::attach(tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
+        tags::attach(cx, tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
         tx.add(limits::CHANNELS.key(app_instance), 1, Some(cx.max(&limits::CHANNELS)));
         found(cx, tx, &channel, moderators, members).await?;
         token.remember(tx, &channel.id, channel.uid);
@@ -249,6 +266,7 @@ fn new_channel(
         created_by: creator.clone(),
         created_ms: cx.now_ms,
         updated_ms: cx.now_ms,
+        flow: None,
     }
 }
 

@@ -1,8 +1,12 @@
-//! Messages of a channel.
+//! Messages of a channel: what is stored of them, and how they are read.
 //!
 //! Key: channel and the stamp of the commit, which gives the order, the id and the time of a
 //! message; none of these stands in the value. A targeted message is there for its sender and its
-//! target alone. NON_PERSISTENT messages are delivered and never stored.
+//! target alone, one that its channel's flow failed for its sender alone. `channel_message/send.rs`
+//! makes them, `channel_message/change.rs` changes and deletes them.
+
+mod change;
+mod send;
 
 use std::collections::BTreeMap;
 
@@ -14,10 +18,10 @@ use wire::error::text;
 use wire::messaging::{
     ChannelMessage as Described, ChannelMessagePersistenceType, ChannelMessageStatus,
     ChannelMessageStatusStructure, ChannelMessageSummary, ChannelMessageType, GetChannelMessage,
-    GetChannelMessageRequest, GetChannelMessageResponse, ListChannelMessages,
+    GetChannelMessageRequest, GetChannelMessageResponse, GetChannelMessageStatus,
+    GetChannelMessageStatusRequest, GetChannelMessageStatusResponse, ListChannelMessages,
     ListChannelMessagesRequest, ListChannelMessagesResponse, MessageAttributeValue,
-    PushNotificationType, SendChannelMessage, SendChannelMessageRequest,
-    SendChannelMessageResponse, SortOrder, Target,
+    PushNotificationType, SortOrder, Target,
 };
 use wire::time::Timestamp;
 
@@ -26,19 +30,17 @@ use crate::check::{Marks, Proof};
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
-use crate::event::{self, MessageId};
-use crate::idempotency::Token;
-use crate::messaging::bot_invocation;
+use crate::event;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership::{ChannelMembership, refuse_sub_channel};
 use crate::page::Walk;
-use crate::principal::{self, Principal};
+use crate::principal::Principal;
 use crate::{Chat, limits};
 
 pub(crate) static CHANNEL_MESSAGE: Table = Table {
     name: "channel_message",
     kind: Kind::Record,
-    columns: &["type", "sender", "content", "metadata", "content_type"],
+    columns: &["type", "sender", "content", "metadata", "content_type", "state"],
 };
 
 /// One stored message.
@@ -52,7 +54,9 @@ pub(crate) struct ChannelMessage {
     stamp: Option<Stamp>,
     r#type: ChannelMessageType,
     sender: Principal,
-    content: String,
+    /// Gone once the message is redacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +67,23 @@ pub(crate) struct ChannelMessage {
     push_notification: Option<PushNotification>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<Principal>,
+    /// When its sender last changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_ms: Option<i64>,
+    /// When it was last changed in any way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+}
+
+/// What a message may be instead of just sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// The flow of the channel did not let it pass.
+    Failed,
+    Redacted,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,7 +117,7 @@ impl Proof for ChannelMessage {
     }
 
     fn placed(&self) -> Option<(Uid, Stamp, Marks)> {
-        let marks = if self.target.is_none() { Marks::Yes } else { Marks::No };
+        let marks = if self.is_for_all() { Marks::Yes } else { Marks::No };
         Some((self.channel, self.stamp?, marks))
     }
 }
@@ -106,51 +127,76 @@ fn key_of(channel: Uid, stamp: Stamp) -> Key {
 }
 
 impl ChannelMessage {
-    /// Whether this principal may know of the message.
-    fn is_for(&self, principal: Uid) -> bool {
-        self.target
-            .as_ref()
-            .is_none_or(|target| target.uid == principal || self.sender.uid == principal)
+    fn is_failed(&self) -> bool {
+        self.state == Some(State::Failed)
     }
 
-    /// Returns the message as it is described, but for what its stamp tells.
+    /// Whether everybody in the channel may know of the message.
+    fn is_for_all(&self) -> bool {
+        self.target.is_none() && !self.is_failed()
+    }
+
+    /// Whether this principal may know of the message.
+    fn is_for(&self, principal: Uid) -> bool {
+        let is_target = self.target.as_ref().is_some_and(|target| target.uid == principal);
+        self.is_for_all() || self.sender.uid == principal || (is_target && !self.is_failed())
+    }
+
+    fn status(&self) -> ChannelMessageStatusStructure {
+        status(match self.state {
+            Some(State::Failed) => ChannelMessageStatus::Failed,
+            Some(State::Redacted) | None => ChannelMessageStatus::Sent,
+        })
+    }
+
+    /// Returns the message as it is described, but for what a stamp to come will tell.
     fn described(
         &self,
         cx: &Cx,
         channel: &Channel,
         persistence: ChannelMessagePersistenceType,
     ) -> Described {
+        let created = self.stamp.map(event::time);
         Described {
             channel_arn: Some(channel.arn(cx)),
-            content: Some(self.content.clone()),
+            message_id: self.stamp.map(|stamp| cx.message_id(self.channel, stamp)),
+            content: self.content.clone(),
             metadata: self.metadata.clone(),
             r#type: Some(self.r#type),
+            created_timestamp: created,
+            last_edited_timestamp: self.edited_ms.map(Timestamp),
+            last_updated_timestamp: self.updated_ms.map(Timestamp).or(created),
             sender: Some(self.sender.identity(cx, channel.app_instance)),
-            redacted: Some(false),
+            redacted: Some(self.state == Some(State::Redacted)),
             persistence: Some(persistence),
-            status: Some(sent()),
+            status: Some(self.status()),
             message_attributes: self.wire_attributes(),
+            sub_channel_id: None,
             content_type: self.content_type.clone(),
             target: self.wire_target(cx, channel),
-            ..Described::default()
         }
     }
 
-    fn summary(&self, cx: &Cx, channel: &Channel, stamp: Stamp) -> ChannelMessageSummary {
+    fn stored(&self, cx: &Cx, channel: &Channel) -> Described {
+        self.described(cx, channel, ChannelMessagePersistenceType::Persistent)
+    }
+
+    fn summary(&self, cx: &Cx, channel: &Channel) -> ChannelMessageSummary {
+        let message = self.stored(cx, channel);
         ChannelMessageSummary {
-            message_id: Some(cx.message_id(channel.uid, stamp)),
-            content: Some(self.content.clone()),
-            metadata: self.metadata.clone(),
-            r#type: Some(self.r#type),
-            created_timestamp: Some(event::time(stamp)),
-            last_updated_timestamp: Some(event::time(stamp)),
-            sender: Some(self.sender.identity(cx, channel.app_instance)),
-            redacted: Some(false),
-            status: Some(sent()),
-            message_attributes: self.wire_attributes(),
-            content_type: self.content_type.clone(),
-            target: self.wire_target(cx, channel),
-            ..ChannelMessageSummary::default()
+            message_id: message.message_id,
+            content: message.content,
+            metadata: message.metadata,
+            r#type: message.r#type,
+            created_timestamp: message.created_timestamp,
+            last_updated_timestamp: message.last_updated_timestamp,
+            last_edited_timestamp: message.last_edited_timestamp,
+            sender: message.sender,
+            redacted: message.redacted,
+            status: message.status,
+            message_attributes: message.message_attributes,
+            content_type: message.content_type,
+            target: message.target,
         }
     }
 
@@ -167,149 +213,69 @@ impl ChannelMessage {
     }
 }
 
-/// Without a channel flow a message is sent at once.
-fn sent() -> ChannelMessageStatusStructure {
-    ChannelMessageStatusStructure { value: Some(ChannelMessageStatus::Sent), detail: None }
+fn status(value: ChannelMessageStatus) -> ChannelMessageStatusStructure {
+    ChannelMessageStatusStructure { value: Some(value), detail: None }
 }
 
-/// Refuses what is too long or does not fit the type, which the model cannot say.
-fn check(input: &SendChannelMessageRequest) -> Result<()> {
-    let content_bytes_max = match input.r#type {
+/// Refuses a text that is too long or does not fit the type, which the model cannot say.
+fn check_text(r#type: ChannelMessageType, content: &str, metadata: Option<&str>) -> Result<()> {
+    let content_bytes_max = match r#type {
         ChannelMessageType::Standard => limits::STANDARD_CONTENT_BYTES_MAX,
         ChannelMessageType::Control => limits::CONTROL_CONTENT_BYTES_MAX,
     };
-    if input.content.len() > content_bytes_max {
+    if content.len() > content_bytes_max {
         return Err(Error::bad_request(text::MESSAGE_TOO_LONG));
     }
-    let has_metadata = input.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty());
-    if input.r#type == ChannelMessageType::Control && has_metadata {
+    let has_metadata = metadata.is_some_and(|metadata| !metadata.is_empty());
+    if r#type == ChannelMessageType::Control && has_metadata {
         return Err(Error::bad_request("CONTROL messages cannot have Metadata"));
     }
-    let attributes = input.message_attributes.iter().flatten();
-    let attribute_bytes: usize = attributes
-        .map(|(name, value)| {
-            name.len() + value.string_values.iter().flatten().map(String::len).sum::<usize>()
-        })
-        .sum();
-    if attribute_bytes > limits::MESSAGE_ATTRIBUTES_BYTES_MAX {
-        return Err(Error::bad_request("MessageAttributes size limit exceeded"));
-    }
-    refuse_sub_channel(input.sub_channel_id.as_deref())
+    Ok(())
 }
 
-/// Returns the member whom a targeted message is for.
-async fn target(
+/// Returns the metadata as it is kept: clients parse any that is there, and an empty text is no
+/// JSON.
+fn kept_metadata(metadata: Option<&String>) -> Option<String> {
+    metadata.filter(|metadata| !metadata.is_empty()).cloned()
+}
+
+/// Returns those who hear of the message: its sender and its target only while they are members.
+async fn audience(tx: &mut Txn, message: &ChannelMessage) -> Result<Audience> {
+    match &message.target {
+        None => Ok(Audience::Members(message.channel)),
+        Some(target) => members_among(tx, message.channel, &[message.sender.uid, target.uid]).await,
+    }
+}
+
+/// Returns those of `users` who are members of the channel, each once.
+async fn members_among(tx: &mut Txn, channel: Uid, users: &[Uid]) -> Result<Audience> {
+    let mut members = Vec::new();
+    for &user in users {
+        let membership = ChannelMembership::key_of(channel, user);
+        if !members.contains(&user) && tx.exists(&membership).await? {
+            members.push(user);
+        }
+    }
+    Ok(Audience::Users(members))
+}
+
+/// Returns a channel and the message with this id in it, whoever may know of it. The caller's
+/// membership, on which his role mostly depends, comes with the same read.
+async fn open(
     cx: &Cx,
     tx: &mut Txn,
-    channel: &Channel,
-    input: &SendChannelMessageRequest,
-) -> Result<Option<Principal>> {
-    let Some([target]) = input.target.as_deref() else { return Ok(None) };
-    let arn = target.member_arn.as_deref().unwrap_or_default();
-    let target = principal::require(cx, tx, channel.app_instance, arn).await?;
-    if !tx.exists(&ChannelMembership::key_of(channel.uid, target.uid)).await? {
-        return Err(Error::unknown_member());
-    }
-    Ok(Some(target))
-}
-
-fn new_message(
-    channel: &Channel,
-    sender: &Principal,
-    target: Option<Principal>,
-    input: &SendChannelMessageRequest,
-) -> ChannelMessage {
-    ChannelMessage {
-        channel: channel.uid,
-        stamp: None,
-        r#type: input.r#type,
-        sender: sender.clone(),
-        content: input.content.clone(),
-        metadata: input.metadata.clone().filter(|metadata| !metadata.is_empty()),
-        content_type: input.content_type.clone(),
-        attributes: input.message_attributes.as_ref().map(|attributes| {
-            let values =
-                |value: &MessageAttributeValue| value.string_values.clone().unwrap_or_default();
-            attributes.iter().map(|(name, value)| (name.clone(), values(value))).collect()
-        }),
-        push_notification: input.push_notification.as_ref().map(|push| PushNotification {
-            title: push.title.clone(),
-            body: push.body.clone(),
-            r#type: push.r#type,
-        }),
-        target,
-    }
-}
-
-impl Handle<SendChannelMessage> for Chat {
-    const GUESSES: bool = true;
-
-    async fn handle(
-        cx: &Cx,
-        tx: &mut Txn,
-        input: &SendChannelMessageRequest,
-    ) -> Result<Reply<SendChannelMessageResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
-        let sender = &cx.actor()?.principal;
-        let token = Token::of::<SendChannelMessage>(
-            cx,
-            channel.uid,
-            &limits::SEND_TOKENS,
-            &input.client_request_token,
-            input,
-        );
-        let membership = ChannelMembership::key_of(channel.uid, sender.uid);
-        tx.load_new(&[membership], token.keys()).await?;
-        let channel_arn = channel.arn(cx);
-        let answer = move |message_id| SendChannelMessageResponse {
-            channel_arn: Some(channel_arn),
-            message_id: Some(message_id),
-            status: Some(sent()),
-            sub_channel_id: None,
-        };
-        if let Some(first) = token.first(tx).await? {
-            return Ok(Reply::Ready(answer(cx.message_id(channel.uid, first.stamp))));
-        }
-        access::require(cx, tx, Action::SendMessage, &channel).await?;
-        check(input)?;
-        let target = target(cx, tx, &channel, input).await?;
-        let bot_count = bot_invocation::count(cx, tx, &channel, target.as_ref(), input).await?;
-        let message = new_message(&channel, sender, target, input);
-        let (home, persistence) = (channel.uid, input.persistence);
-        let id = match persistence {
-            ChannelMessagePersistenceType::Persistent => {
-                MessageId::Stored(cx.place.message_ids.clone())
-            }
-            ChannelMessagePersistenceType::NonPersistent => MessageId::Unstored(cx.new_nonce()),
-        };
-        let payload = message.described(cx, &channel, persistence);
-        let kind = event::Kind::CreateChannelMessage;
-        let event = event::message(audience(&message), kind, payload, id.clone());
-        let unserved = cx.place.unserved.clone();
-        let output = move |stamp| {
-            unserved.bots_invoked(bot_count);
-            answer(id.at(home, stamp))
-        };
-        if persistence == ChannelMessagePersistenceType::NonPersistent {
-            return Ok(Reply::Published { home, event, output: Box::new(output) });
-        }
-        tx.set_home(home);
-        tx.append(&message);
-        if message.target.is_none() {
-            tx.mark_message();
-        }
-        token.remember(tx, "", home);
-        tx.emit(event);
-        Ok(Reply::stamped(output))
-    }
-}
-
-fn audience(message: &ChannelMessage) -> Audience {
-    match &message.target {
-        None => Audience::Members(message.channel),
-        Some(target) if target.uid == message.sender.uid => Audience::Users(vec![target.uid]),
-        Some(target) => Audience::Users(vec![message.sender.uid, target.uid]),
-    }
+    channel_arn: &str,
+    message_id: &str,
+) -> Result<(Channel, Option<ChannelMessage>)> {
+    let channel = channel::require(cx, tx, channel_arn).await?;
+    let Some(stamp) = cx.place.message_ids.stamp(channel.uid, message_id) else {
+        return Ok((channel, None));
+    };
+    let caller = cx.actor()?.principal.uid;
+    let keys = [ChannelMembership::key_of(channel.uid, caller), key_of(channel.uid, stamp)];
+    tx.load(&keys).await?;
+    let message = tx.get(&keys[1]).await?;
+    Ok((channel, message))
 }
 
 impl Handle<GetChannelMessage> for Chat {
@@ -318,23 +284,30 @@ impl Handle<GetChannelMessage> for Chat {
         tx: &mut Txn,
         input: &GetChannelMessageRequest,
     ) -> Result<Reply<GetChannelMessageResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let (channel, message) = open(cx, tx, &input.channel_arn, &input.message_id).await?;
         access::require(cx, tx, Action::ReadMessages, &channel).await?;
         refuse_sub_channel(input.sub_channel_id.as_deref())?;
-        let absent = || Error::not_found("channel message");
-        let ids = &cx.place.message_ids;
-        let stamp = ids.stamp(channel.uid, &input.message_id).ok_or_else(absent)?;
-        let message: Option<ChannelMessage> = tx.get(&key_of(channel.uid, stamp)).await?;
-        let message = message.ok_or_else(absent)?;
-        if !message.is_for(cx.actor()?.principal.uid) {
-            return Err(absent());
-        }
-        let persistence = ChannelMessagePersistenceType::Persistent;
-        let mut described = message.described(cx, &channel, persistence);
-        described.message_id = Some(input.message_id.clone());
-        described.created_timestamp = Some(event::time(stamp));
-        described.last_updated_timestamp = Some(event::time(stamp));
-        Ok(Reply::Ready(GetChannelMessageResponse { channel_message: Some(described) }))
+        let reader = cx.actor()?.principal.uid;
+        let message = message.filter(|message| message.is_for(reader));
+        let message = message.ok_or_else(|| Error::not_found("channel message"))?;
+        let channel_message = Some(message.stored(cx, &channel));
+        Ok(Reply::Ready(GetChannelMessageResponse { channel_message }))
+    }
+}
+
+impl Handle<GetChannelMessageStatus> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &GetChannelMessageStatusRequest,
+    ) -> Result<Reply<GetChannelMessageStatusResponse>> {
+        let (channel, message) = open(cx, tx, &input.channel_arn, &input.message_id).await?;
+        access::require(cx, tx, Action::ReadOwnMessageStatus, &channel).await?;
+        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        let caller = cx.actor()?.principal.uid;
+        let message = message.filter(|message| message.sender.uid == caller);
+        let status = Some(message.ok_or_else(Error::forbidden)?.status());
+        Ok(Reply::Ready(GetChannelMessageStatusResponse { status }))
     }
 }
 
@@ -361,9 +334,9 @@ impl Handle<ListChannelMessages> for Chat {
                     break;
                 }
                 let message: ChannelMessage = row.decode()?;
-                let shown = message.stamp.filter(|_| message.is_for(reader));
-                walk.pass(row, shown.is_some());
-                channel_messages.extend(shown.map(|stamp| message.summary(cx, &channel, stamp)));
+                let is_shown = message.is_for(reader);
+                walk.pass(row, is_shown);
+                channel_messages.extend(is_shown.then(|| message.summary(cx, &channel)));
             }
         }
         Ok(Reply::Ready(ListChannelMessagesResponse {

@@ -41,6 +41,8 @@ impl Collector for StoreFigures {
         tell("endpoints_undeliverable", help, self.chat.undeliverable_endpoint_count())?;
         let help = "Streaming configurations refused, as Kinesis is not connected";
         tell("streams_refused", help, self.chat.refused_stream_count())?;
+        let help = "Messages for which a processor of a channel flow could not be invoked";
+        tell("failed_invocations", help, self.chat.failed_invocation_count())?;
         let Some(counts) = &self.counts else { return Ok(()) };
         let help =
             "Groups that were tried again: a deadlock, a lock held for long, a lost connection";
@@ -80,6 +82,7 @@ mod tests {
         let shared = text_of(Some(counts)).await;
         for line in [
             "campanile_transaction_conflicts_total 0",
+            "campanile_failed_invocations_total 0",
             "campanile_database_retries_total 3",
             "campanile_database_lost_commits_total 0",
         ] {

@@ -130,7 +130,7 @@ async fn judge<'a>(
     if tx.exists(&ChannelMembership::key_of(channel.uid, one.uid)).await? {
         return Ok(Err(already_member()));
     }
-    let full = |quota: &Quota| Ok(Err(Error::limit_exceeded(Some((cx.max(quota), quota.noun)))));
+    let full = |quota: &Quota| Ok(Err(cx.over(quota)));
     if room <= 0 {
         return full(&limits::CHANNEL_MEMBERSHIPS);
     }

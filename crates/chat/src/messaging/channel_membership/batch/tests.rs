@@ -66,10 +66,11 @@ async fn all_are_added_in_one_commit_and_told_once() {
     let calls = world.engine.take();
     assert_eq!((calls.commits, calls.scans), (1, 0));
     assert!(calls.gets <= 5, "{calls:?}");
-    let identity = |arn: &String| json!({ "Arn": arn, "Name": arn.rsplit('/').next() });
+    let names = ["user-0", "user-1", "user-2", "helper"];
+    let identity = |(arn, name): (&String, &str)| json!({ "Arn": arn, "Name": name });
     let memberships = json!({
         "ChannelArn": channel, "Type": "DEFAULT", "InvitedBy": { "Arn": alice, "Name": "alice" },
-        "Members": users.iter().map(identity).collect::<Vec<_>>(),
+        "Members": users.iter().zip(names).map(identity).collect::<Vec<_>>(),
     });
     assert_eq!(answer, json!({ "BatchChannelMemberships": memberships, "Errors": [] }));
     let heard = world.heard();
