@@ -8,6 +8,8 @@ import os
 
 import pytest
 
+pytest.register_assert_rewrite("support")
+
 from support.faults import Faults, build_library
 from support.postgres import Postgres
 from support.server import BINARY, Server
@@ -16,6 +18,7 @@ from support.world import World
 
 def pytest_addoption(parser):
     parser.addoption("--engine", choices=["sqlite", "postgres"], default="sqlite", help="the store under test")
+    parser.addoption("--update-baseline", action="store_true", help="write the committed baselines anew")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -37,6 +40,23 @@ def pytest_configure(config):
     for name in [name for name in os.environ if name.upper().endswith("_PROXY") or name.startswith("AWS_")]:
         del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+# What a run prints in the end beside the results: titles and their lines.
+TABLES = pytest.StashKey[dict]()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for title, lines in config.stash.get(TABLES, {}).items():
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def tables(request):
+    """Tables by their titles, printed when the run is over."""
+    return request.config.stash.setdefault(TABLES, {})
 
 
 def pytest_sessionstart(session):

@@ -8,25 +8,12 @@ from pathlib import Path
 import pytest
 
 from support.clients import answer_of
-from support.server import clean_environment
+from support.other_clients import environment
 
 pytestmark = pytest.mark.any_engine
 
 JS = Path(__file__).parent / "js"
 AWS = Path(sys.executable).with_name("aws")
-
-
-def client_environment(server):
-    return clean_environment({
-        "AWS_ACCESS_KEY_ID": server.key.id,
-        "AWS_SECRET_ACCESS_KEY": server.key.secret,
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_PAGER": "",
-    })
 
 
 def finish(arguments, **options):
@@ -50,7 +37,7 @@ def test_a_message_sent_with_boto3_arrives_on_a_signed_websocket(world, alice, b
 def test_a_message_sent_with_the_aws_cli_arrives_on_a_signed_websocket(server, world, alice, bob):
     def aws(service, operation, *arguments):
         command = [AWS, service, operation, "--endpoint-url", server.url, "--output", "json", *arguments]
-        out = finish(command, env=client_environment(server))
+        out = finish(command, env=environment(server))
         return json.loads(out) if out else None
 
     user = aws("chime-sdk-identity", "create-app-instance-user", "--app-instance-arn", world.arn,
@@ -67,7 +54,7 @@ def test_a_message_sent_with_the_aws_cli_arrives_on_a_signed_websocket(server, w
 
 
 def test_a_message_sent_with_the_javascript_sdk_arrives_on_a_signed_websocket(server):
-    out = finish(["node", "first_message.mjs", server.url], cwd=JS, env=client_environment(server))
+    out = finish(["node", "first_message.mjs", server.url], cwd=JS, env=environment(server))
     result = json.loads(out)
     assert result["frame"]["Headers"] == {
         "x-amz-chime-event-type": "CREATE_CHANNEL_MESSAGE", "x-amz-chime-message-type": "STANDARD"}
