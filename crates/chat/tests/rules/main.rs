@@ -1,0 +1,81 @@
+//! The rules judged by a model: random requests by random people, on every engine.
+//!
+//! A sequence is drawn from a seed and replayed step by step on the service and in `model`, plain
+//! maps written from the documents. Each answer (status, exception, every member of the output,
+//! lists walked page by page) and each event with its audience must be the model's. A divergence
+//! prints the seed and the shortest sequence found that shows one.
+//!
+//! `CAMPANILE_TEST_SEEDS=200` replays that many sequences on each engine instead of a few, and
+//! `CAMPANILE_TEST_SEED=7` begins at another seed.
+
+mod dice;
+mod draw;
+mod model;
+mod operation;
+mod replay;
+mod world;
+
+#[cfg(feature = "postgres-tests")]
+#[expect(dead_code, reason = "the store's tests use more of it")]
+#[path = "../../../store/tests/postgres/server.rs"]
+mod server;
+
+use operation::OPERATIONS;
+use replay::{Coverage, judge};
+use world::Place;
+
+/// Steps of one sequence.
+const STEPS: usize = 1_500;
+/// Operations that must have been driven, each with success and with refusal.
+const DRIVEN_MIN: usize = 40;
+
+fn number(variable: &str, default: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(default, |text| text.parse().expect("the variable is a number"))
+}
+
+/// Replays the sequences of some seeds and returns what they drove.
+async fn judge_all(make: impl AsyncFn() -> Place, seed_count: u64) -> Coverage {
+    let first = number("CAMPANILE_TEST_SEED", 1);
+    let mut coverage = Coverage::default();
+    for seed in first..first + number("CAMPANILE_TEST_SEEDS", seed_count) {
+        match judge(&make, seed, STEPS).await {
+            Ok(driven) => coverage.add(&driven),
+            Err(text) => panic!("{text}"),
+        }
+    }
+    coverage
+}
+
+fn assert_driven(coverage: &Coverage) {
+    let driven = coverage.0.values().filter(|counts| counts.iter().all(|count| *count > 0));
+    let driven = driven.count();
+    let table: Vec<String> = OPERATIONS
+        .iter()
+        .map(|operation| {
+            let [answered, refused] = coverage.0.get(operation.name).copied().unwrap_or_default();
+            format!("{answered:6} {refused:6}  {}", operation.name)
+        })
+        .collect();
+    println!("answered, refused\n{}", table.join("\n"));
+    assert!(driven >= DRIVEN_MIN, "{driven} operations were answered and refused");
+}
+
+#[tokio::test]
+async fn memory_answers_as_the_model_does() {
+    let coverage = judge_all(async || Place::Memory, 4).await;
+    assert_driven(&coverage);
+}
+
+#[tokio::test]
+async fn sqlite_answers_as_the_model_does() {
+    let make = async || Place::Sqlite(tempfile::tempdir().expect("a temporary folder"));
+    judge_all(make, 1).await;
+}
+
+#[cfg(feature = "postgres-tests")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_answers_as_the_model_does() {
+    let server = server::Server::shared();
+    judge_all(async || Place::Postgres(server.schema().await), 1).await;
+}

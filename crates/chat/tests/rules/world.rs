@@ -1,0 +1,268 @@
+//! The service under test: an engine, two nodes over it, a clock that is set by hand, and what was
+//! told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chat::{Chat, Effect, Event, Step};
+use serde_json::Value;
+use store::{Audience as Heard, Committed, Engine, MockClock, SeededEntropy, Uid};
+use tokio::sync::mpsc;
+
+use crate::dice::Dice;
+use crate::model::{Audience, Outcome, Told};
+use crate::operation::Request;
+
+/// 2021-07-01T00:00:00Z.
+const START_MS: u64 = 1_625_097_600_000;
+/// More than one step can fill.
+const GROUPS_MAX: usize = 10_000;
+
+/// Where the rows are kept.
+pub(crate) enum Place {
+    Memory,
+    Sqlite(tempfile::TempDir),
+    #[cfg(feature = "postgres-tests")]
+    Postgres(String),
+}
+
+impl Place {
+    async fn open(&self, options: store::Options) -> Arc<dyn Engine> {
+        match self {
+            Place::Memory => store::memory::open(options),
+            Place::Sqlite(folder) => store::sqlite::open(folder.path(), options).expect("opens"),
+            #[cfg(feature = "postgres-tests")]
+            Place::Postgres(url) => {
+                let config = store::postgres::Config::new(url.clone());
+                store::postgres::open(&config, options).await.expect("opens")
+            }
+        }
+    }
+}
+
+pub(crate) struct World {
+    place: Place,
+    pub(crate) clock: Arc<MockClock>,
+    engine: Arc<dyn Engine>,
+    nodes: [Chat; 2],
+    events: mpsc::Receiver<Vec<Committed>>,
+    opened: u64,
+    /// Whom and what the uids in events stand for.
+    arns: BTreeMap<Uid, String>,
+}
+
+/// What a request came to.
+pub(crate) enum Answer {
+    Outcome(Outcome),
+    /// The operation is not there yet.
+    Unavailable,
+}
+
+impl World {
+    pub(crate) async fn new(place: Place) -> Self {
+        let clock = Arc::new(MockClock::new(START_MS));
+        let (engine, events) = open_engine(&place, &clock, 0).await;
+        let nodes = open_nodes(&engine, &clock, 0).await;
+        Self { place, clock, engine, nodes, events, opened: 0, arns: BTreeMap::new() }
+    }
+
+    /// Starts the nodes anew, and the engine where the rows outlive it.
+    pub(crate) async fn restart(&mut self) {
+        self.opened += 1;
+        if !matches!(self.place, Place::Memory) {
+            self.engine.close().await;
+            (self.engine, self.events) = open_engine(&self.place, &self.clock, self.opened).await;
+        }
+        self.nodes = open_nodes(&self.engine, &self.clock, self.opened).await;
+    }
+
+    /// Sends a request to one of the nodes; a list is read to its end, in pages of any size.
+    pub(crate) async fn send(&mut self, request: &Request, dice: &Dice) -> Answer {
+        let Some(items) = request.operation.list else { return self.call(request, &[], dice).await };
+        let mut all: Option<Value> = None;
+        let mut next = String::new();
+        loop {
+            let max = dice.of(&["1", "2", "3", "50"]);
+            let mut page = vec![("max-results", max)];
+            if !next.is_empty() {
+                page.push(("next-token", &next));
+            }
+            let mut part = match self.call(request, &page, dice).await {
+                Answer::Outcome(Ok(part)) => part,
+                refused => return refused,
+            };
+            let token = part.as_object_mut().and_then(|part| part.remove("NextToken"));
+            let taken = part[items].as_array().map_or(0, Vec::len);
+            if taken.to_string().parse::<u64>() > max.parse::<u64>() {
+                return Answer::Outcome(Ok(format!("{taken} items, and {max} were asked for").into()));
+            }
+            all = Some(match all {
+                None => part,
+                Some(all) => joined(all, part, items),
+            });
+            match token.as_ref().and_then(Value::as_str) {
+                Some(token) => token.clone_into(&mut next),
+                None => return Answer::Outcome(Ok(all.unwrap_or_default())),
+            }
+        }
+    }
+
+    async fn call(&mut self, request: &Request, page: &[(&str, &str)], dice: &Dice) -> Answer {
+        let node = &self.nodes[dice.index(self.nodes.len())];
+        let answer = match node.call(request.call(page)).await {
+            Ok(answer) => answer,
+            Err(error) if error.message().contains("is not available in this version") => {
+                return Answer::Unavailable;
+            }
+            Err(error) => {
+                let code = error.code();
+                return Answer::Outcome(Err((code.status(), code.exception())));
+            }
+        };
+        let expected = request.operation.status;
+        if answer.status != expected {
+            return Answer::Outcome(Ok(format!("status {}", answer.status).into()));
+        }
+        Answer::Outcome(Ok(match answer.body.as_slice() {
+            [] => Value::Null,
+            body => serde_json::from_slice(body).expect("answers are JSON"),
+        }))
+    }
+
+    /// Does steps of the jobs that are due; tells whether nothing is left to do.
+    pub(crate) async fn run_jobs(&self, step_count: u64) -> bool {
+        for _ in 0..step_count {
+            match self.nodes[0].run_job_step().await.expect("the step is done") {
+                Step::Worked => {}
+                Step::Overtaken => panic!("nobody else is there"),
+                Step::Idle => return true,
+            }
+        }
+        false
+    }
+
+    pub(crate) async fn sweep(&self) {
+        self.nodes[1].run_sweep_step().await.expect("the step is done");
+    }
+
+    /// Returns what is wrong with the rows.
+    pub(crate) async fn check(&self) -> Vec<chat::Finding> {
+        self.nodes[0].check().await.expect("the store answers").findings
+    }
+
+    /// Learns the uid of a user who is there.
+    pub(crate) async fn learn(&mut self, user_arn: &str) {
+        if let Some(session) = self.nodes[0].connect(user_arn).await.expect("the store answers") {
+            self.arns.insert(session.user, user_arn.to_owned());
+        }
+    }
+
+    /// Returns what was told since the last call.
+    pub(crate) fn heard(&mut self) -> Vec<Told> {
+        let mut heard = Vec::new();
+        while let Ok(group) = self.events.try_recv() {
+            for committed in group {
+                self.hear(&committed, &mut heard);
+            }
+        }
+        heard.sort();
+        heard
+    }
+
+    fn hear(&mut self, committed: &Committed, heard: &mut Vec<Told>) {
+        let mut joins = Vec::new();
+        let mut members = Vec::new();
+        let mut payloads = Vec::new();
+        for event in &committed.events {
+            let body: &Event = event.body.downcast_ref().expect("only events of chat come here");
+            if let Some(Effect::Join { user, .. }) = body.effect() {
+                joins.push(user);
+            }
+            let Some(frame) = body.frame(committed.home, committed.stamp) else { continue };
+            let frame: Value = serde_json::from_slice(&frame).expect("frames are JSON");
+            let payload = frame["Payload"].as_str().expect("has a payload");
+            let payload: Value = serde_json::from_str(payload).expect("payloads are JSON");
+            let event_type = frame["Headers"]["x-amz-chime-event-type"].as_str().map(str::to_owned);
+            members.extend(payload["Member"]["Arn"].as_str().map(str::to_owned));
+            let batch = payload["Members"].as_array().into_iter().flatten();
+            members.extend(batch.filter_map(|one| one["Arn"].as_str()).map(str::to_owned));
+            payloads.push((event_type.unwrap_or_default(), payload, &event.audience));
+        }
+        // Who joins is named in the same order in what is told.
+        if joins.len() == members.len() {
+            self.arns.extend(joins.into_iter().zip(members));
+        }
+        let channel = payloads.first().and_then(|(_, payload, _)| payload["ChannelArn"].as_str());
+        self.arns.extend(channel.map(|arn| (committed.home, arn.to_owned())));
+        for (event_type, payload, audience) in payloads {
+            let audience = self.audience(audience);
+            heard.push(Told { event_type, audience, about: about(&payload) });
+        }
+    }
+
+    fn audience(&self, heard: &Heard) -> Audience {
+        let arn = |uid: &Uid| self.arns.get(uid).cloned().unwrap_or_else(|| format!("{uid:?}"));
+        match heard {
+            Heard::Members(channel) => Audience::Members(arn(channel)),
+            Heard::Moderators(channel) => Audience::Moderators(arn(channel)),
+            Heard::Users(users) => Audience::Users(users.iter().map(arn).collect()),
+            Heard::Internal => panic!("what has a payload is told to somebody"),
+        }
+    }
+}
+
+/// Returns what an event is about, as the model writes it.
+fn about(payload: &Value) -> String {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    if let Some(id) = text(&payload["MessageId"]) {
+        let status = text(&payload["Status"]["Value"]).unwrap_or_default();
+        return format!("{id} {status} {:?}", text(&payload["Content"]));
+    }
+    if let Some(members) = payload["Members"].as_array() {
+        let mut members: Vec<String> = members.iter().filter_map(|one| text(&one["Arn"])).collect();
+        members.sort();
+        return members.join(" ");
+    }
+    if let Some(member) = text(&payload["Member"]["Arn"]) {
+        return member;
+    }
+    let channel = |member: &str| text(&payload[member]);
+    let (name, mode) = (channel("Name").unwrap_or_default(), channel("Mode").unwrap_or_default());
+    format!("{name} {mode} {:?}", channel("Metadata"))
+}
+
+fn joined(mut all: Value, part: Value, items: &str) -> Value {
+    let more = part[items].as_array().cloned().unwrap_or_default();
+    if let Some(all) = all[items].as_array_mut() {
+        all.extend(more);
+    }
+    all
+}
+
+async fn open_engine(
+    place: &Place,
+    clock: &Arc<MockClock>,
+    opened: u64,
+) -> (Arc<dyn Engine>, mpsc::Receiver<Vec<Committed>>) {
+    let (sink, events) = mpsc::channel(GROUPS_MAX);
+    let options = store::Options {
+        tables: chat::tables(),
+        clock: clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(1_000 + opened)),
+        sink: Some(sink),
+    };
+    (place.open(options).await, events)
+}
+
+async fn open_nodes(engine: &Arc<dyn Engine>, clock: &Arc<MockClock>, opened: u64) -> [Chat; 2] {
+    let open = async |number: u64| {
+        let options = chat::Options {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(2_000 + 2 * opened + number)),
+        };
+        Chat::open(engine.clone(), options).await.expect("the store opens")
+    };
+    [open(0).await, open(1).await]
+}
