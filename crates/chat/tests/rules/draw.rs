@@ -13,7 +13,7 @@ use crate::model::{Kind, Model, app_instance_of, kind_of};
 use crate::operation::{Operation, Request};
 
 /// Ids that callers choose; no two of them stand in the order of their creation for long.
-const USERS: [&str; 6] = ["anna", "Z", "b.b@example.com", "us-east-1:0-1", "0", "zoe_"];
+const USERS: [&str; 6] = ["anna", "Z", "b.b@example.com", "us-east-1:0-1", "0", "zoe-y"];
 const CHANNELS: [&str; 4] = ["general", "A", "c:1", "z.z"];
 const NAMES: [&str; 5] = ["Anna", "Ünal", "🦀 crab", " spaced out ", "0"];
 const TEXTS: [&str; 4] = ["{\"k\":1}", "m", "größer", "a longer text, with more words in it"];
@@ -87,7 +87,7 @@ impl Draw<'_> {
             0 => None,
             1 => Some(format!("{UNKNOWN_APP_INSTANCE}/user/anna")),
             2 => Some(app_instance_of(&bearer)),
-            3 => self.dice.pick(&self.model.seen.bots).cloned(),
+            3 if !self.model.seen.bots.is_empty() => Some(self.dice.of(&self.model.seen.bots)),
             _ => Some(bearer),
         }
     }
@@ -137,17 +137,18 @@ impl Draw<'_> {
 
     fn app_instance(&self) -> String {
         match self.dice.below(30) {
-            0 => UNKNOWN_APP_INSTANCE.to_owned(),
-            1 => self.dice.pick(&self.model.seen.app_instances).cloned().unwrap_or_default(),
-            2 => format!("{}/user/anna", self.home()),
-            _ => self.home(),
+            0 => Some(UNKNOWN_APP_INSTANCE.to_owned()),
+            1 => self.dice.pick(&self.model.seen.app_instances).cloned(),
+            2 => Some(format!("{}/user/anna", self.home())),
+            _ => None,
         }
+        .unwrap_or_else(|| self.home())
     }
 
     fn any_app_instance(&self) -> String {
         let seen = &self.model.seen.app_instances;
         let any = self.chance(2, || self.dice.pick(seen).cloned()).flatten();
-        any.filter(|arn| !arn.is_empty()).unwrap_or_else(|| self.app_instance())
+        any.unwrap_or_else(|| self.app_instance())
     }
 
     fn user(&self, app_instance: &str) -> String {
@@ -164,7 +165,7 @@ impl Draw<'_> {
     fn person(&self, app_instance: &str) -> String {
         let people = self.people(app_instance);
         match self.dice.below(24) {
-            0 => self.user(UNKNOWN_APP_INSTANCE),
+            0 => Some(self.user(UNKNOWN_APP_INSTANCE)),
             1 => self.dice.pick(&self.model.seen.bots).cloned(),
             2 => Some(self.user(app_instance)),
             _ => self.dice.pick(&people).cloned(),
@@ -196,7 +197,10 @@ impl Draw<'_> {
             self.model.admins.keys().collect(),
             channel.bans.keys().collect(),
         ];
-        let with_role = self.dice.pick(&roles[self.dice.index(roles.len())]);
+        let for_members = ["Send", "ReadMarker", "Preferences"];
+        let for_members = for_members.iter().any(|word| self.operation.name.contains(word));
+        let role = if for_members && !self.dice.one_in(6) { 0 } else { self.dice.index(4) };
+        let with_role = self.dice.pick(&roles[role]);
         let picked = self.chance(4, || None).unwrap_or(with_role);
         picked.map_or_else(anybody, |arn| (*arn).clone())
     }

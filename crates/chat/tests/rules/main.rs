@@ -10,6 +10,7 @@
 
 mod dice;
 mod draw;
+mod forgetful;
 mod model;
 mod operation;
 mod replay;
@@ -78,4 +79,13 @@ async fn sqlite_answers_as_the_model_does() {
 async fn postgres_answers_as_the_model_does() {
     let server = server::Server::shared();
     judge_all(async || Place::Postgres(server.schema().await), 1).await;
+}
+
+#[tokio::test]
+async fn defect_is_found_and_shortened() {
+    let found = judge(async || Place::Forgetful, 1, STEPS).await;
+    let text = found.err().expect("what was deleted is still there");
+    let (_, shortened) = text.split_once("shortened to ").expect("is shortened");
+    let count = shortened.split(' ').next().and_then(|count| count.parse::<usize>().ok());
+    assert!(text.starts_with("seed 1, step ") && count <= Some(8), "{text}");
 }

@@ -59,7 +59,7 @@ const SUB: &[(&str, &str)] = &[("sub-channel-id", "SubChannelId")];
 
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    op(2, "CreateAppInstance", "POST", "/app-instances", 201),
+    op(4, "CreateAppInstance", "POST", "/app-instances", 201),
     op(2, "DescribeAppInstance", "GET", "/app-instances/{AppInstanceArn}", 200),
     op(1, "ListAppInstances", "GET", "/app-instances", 200).set("AppInstances"),
     op(1, "UpdateAppInstance", "PUT", "/app-instances/{AppInstanceArn}", 200),
@@ -133,13 +133,6 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     op(3, "DisassociateChannelFlow", "DELETE", "/channels/{ChannelArn}/channel-flow/{ChannelFlowArn}", 204).b(),
     op(2, "ListChannelsAssociatedWithChannelFlow", "GET", "/channels?scope=channel-flow-associations", 200).query(&[("channel-flow-arn", "ChannelFlowArn")]).set("Channels"),
 ];
-
-impl Operation {
-    pub(crate) fn named(name: &str) -> &'static Operation {
-        let found = OPERATIONS.iter().find(|operation| operation.name == name);
-        found.expect("the name stands in the table")
-    }
-}
 
 /// One request: an operation, in whose name, and the members of its input by their own names.
 #[derive(Clone)]

@@ -20,6 +20,10 @@ const STEP_MS: u64 = 20;
 /// Longer than any request token of a send is remembered, and of a create.
 const JUMPS_MS: [u64; 2] = [41 * 60 * 1_000, 49 * 60 * 60 * 1_000];
 
+/// What a sequence begins with, so that there soon are people and places.
+const BEGIN: [&str; 3] = ["CreateAppInstance", "CreateAppInstanceUser", "CreateChannel"];
+const BEGIN_ROUNDS: usize = 3;
+
 /// One step. It depends on nothing that a run decides, so any part of a sequence is a sequence.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
@@ -62,9 +66,15 @@ fn draw_operation(dice: &Dice) -> &'static Operation {
 
 pub(crate) fn sequence(seed: u64, length: usize) -> Vec<Step> {
     let dice = Dice::new(seed);
+    let begin = |operation: &&'static Operation| BEGIN.contains(&operation.name);
+    let begin: Vec<Step> = (0..BEGIN_ROUNDS)
+        .flat_map(|_| OPERATIONS.iter().filter(begin))
+        .map(|operation| Step::Request(operation, dice.number()))
+        .collect();
     // In the end nothing is left to do, and the rows are sound.
     let end = [Step::Check, Step::Jobs(100_000), Step::Check];
-    (0..length).map(|_| Step::draw(&dice)).chain(end).collect()
+    let steps = (0..length).map(|_| Step::draw(&dice));
+    begin.into_iter().chain(steps).chain(end).collect()
 }
 
 /// What was driven: successes and refusals by operation.
@@ -150,6 +160,10 @@ impl Run {
             Answer::Unavailable => return Ok(()),
         };
         self.say(format_args!("{request}\n    -> {}", shown(&found)));
+        if found.is_err() {
+            let text = std::mem::take(&mut self.world.refusal);
+            self.say(format_args!("       {text}"));
+        }
         self.coverage.count(&request, &found);
         let expected = self.model.apply(&request, &found);
         let expected = expected.map(|answer| normal(operation, answer));

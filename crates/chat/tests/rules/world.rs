@@ -10,6 +10,7 @@ use store::{Audience as Heard, Committed, Engine, MockClock, SeededEntropy, Uid}
 use tokio::sync::mpsc;
 
 use crate::dice::Dice;
+use crate::forgetful::Forgetful;
 use crate::model::{Audience, Outcome, Told};
 use crate::operation::Request;
 
@@ -22,6 +23,8 @@ const GROUPS_MAX: usize = 10_000;
 pub(crate) enum Place {
     Memory,
     Sqlite(tempfile::TempDir),
+    /// An engine with a defect.
+    Forgetful,
     #[cfg(feature = "postgres-tests")]
     Postgres(String),
 }
@@ -30,6 +33,7 @@ impl Place {
     async fn open(&self, options: store::Options) -> Arc<dyn Engine> {
         match self {
             Place::Memory => store::memory::open(options),
+            Place::Forgetful => Arc::new(Forgetful(store::memory::open(options))),
             Place::Sqlite(folder) => store::sqlite::open(folder.path(), options).expect("opens"),
             #[cfg(feature = "postgres-tests")]
             Place::Postgres(url) => {
@@ -47,6 +51,8 @@ pub(crate) struct World {
     nodes: [Chat; 2],
     events: mpsc::Receiver<Vec<Committed>>,
     opened: u64,
+    /// The text of the last refusal, for the reader of a failure.
+    pub(crate) refusal: String,
     /// Whom and what the uids in events stand for.
     arns: BTreeMap<Uid, String>,
 }
@@ -63,13 +69,14 @@ impl World {
         let clock = Arc::new(MockClock::new(START_MS));
         let (engine, events) = open_engine(&place, &clock, 0).await;
         let nodes = open_nodes(&engine, &clock, 0).await;
-        Self { place, clock, engine, nodes, events, opened: 0, arns: BTreeMap::new() }
+        let (refusal, arns) = (String::new(), BTreeMap::new());
+        Self { place, clock, engine, nodes, events, opened: 0, refusal, arns }
     }
 
     /// Starts the nodes anew, and the engine where the rows outlive it.
     pub(crate) async fn restart(&mut self) {
         self.opened += 1;
-        if !matches!(self.place, Place::Memory) {
+        if !matches!(self.place, Place::Memory | Place::Forgetful) {
             self.engine.close().await;
             (self.engine, self.events) = open_engine(&self.place, &self.clock, self.opened).await;
         }
@@ -82,8 +89,9 @@ impl World {
         let mut all: Option<Value> = None;
         let mut next = String::new();
         loop {
-            let max = dice.of(&["1", "2", "3", "50"]);
-            let mut page = vec![("max-results", max)];
+            let max = dice.of(&[1, 2, 3, 50]);
+            let max_results = max.to_string();
+            let mut page = vec![("max-results", max_results.as_str())];
             if !next.is_empty() {
                 page.push(("next-token", &next));
             }
@@ -93,7 +101,7 @@ impl World {
             };
             let token = part.as_object_mut().and_then(|part| part.remove("NextToken"));
             let taken = part[items].as_array().map_or(0, Vec::len);
-            if taken.to_string().parse::<u64>() > max.parse::<u64>() {
+            if taken > max {
                 return Answer::Outcome(Ok(format!("{taken} items, and {max} were asked for").into()));
             }
             all = Some(match all {
@@ -115,6 +123,7 @@ impl World {
                 return Answer::Unavailable;
             }
             Err(error) => {
+                error.message().clone_into(&mut self.refusal);
                 let code = error.code();
                 return Answer::Outcome(Err((code.status(), code.exception())));
             }

@@ -58,7 +58,7 @@ impl Draw<'_> {
     fn doomed_app_instance(&self) -> String {
         let spared = self.home();
         let arn = self.any_app_instance();
-        if arn == spared && !self.dice.one_in(4) { super::UNKNOWN_APP_INSTANCE.to_owned() } else { arn }
+        if arn == spared && !self.dice.one_in(8) { super::UNKNOWN_APP_INSTANCE.to_owned() } else { arn }
     }
 
     fn about_user(&self) -> Value {
