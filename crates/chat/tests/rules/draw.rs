@@ -16,7 +16,7 @@ use crate::operation::{Operation, Request};
 const USERS: [&str; 6] = ["anna", "Z", "b.b@example.com", "us-east-1:0-1", "0", "zoe-y"];
 const CHANNELS: [&str; 4] = ["general", "A", "c:1", "z.z"];
 const NAMES: [&str; 5] = ["Anna", "Ünal", "🦀 crab", " spaced out ", "0"];
-const TEXTS: [&str; 4] = ["{\"k\":1}", "m", "größer", "a longer text, with more words in it"];
+const TEXTS: [&str; 5] = ["{\"k\":1}", "m", "größer", "a longer text, with more words", ""];
 const CONTENTS: [&str; 4] = ["hello", "🦀🦀🦀", "{\"a\":[1,2]}", "x"];
 
 const UNKNOWN_APP_INSTANCE: &str =
@@ -121,7 +121,7 @@ impl Draw<'_> {
     }
 
     fn tags(&self) -> Option<Value> {
-        self.chance(3, || json!([{ "Key": self.tag_key(), "Value": self.text() }]))
+        self.chance(3, || json!([{ "Key": self.tag_key(), "Value": self.name() }]))
     }
 
     fn tag_key(&self) -> &'static str {

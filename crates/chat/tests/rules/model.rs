@@ -73,7 +73,7 @@ pub(crate) struct Written {
 
 impl Written {
     fn identity(&self) -> Value {
-        dense(json!({ "Arn": self.arn, "Name": self.name }))
+        json!({ "Arn": self.arn, "Name": self.name.as_deref().unwrap_or_default() })
     }
 }
 
@@ -101,6 +101,15 @@ pub(crate) struct Told {
     pub(crate) event_type: String,
     pub(crate) audience: Audience,
     pub(crate) about: String,
+}
+
+/// The leave of somebody who was deleted, which the purge has not told yet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owed {
+    pub(crate) channel: String,
+    pub(crate) member: String,
+    life: u64,
+    hidden: bool,
 }
 
 /// What was ever there, for requests that name what is gone.
@@ -131,8 +140,8 @@ pub(crate) struct Model {
     pub(crate) seen: Seen,
     /// What the last request told.
     pub(crate) told: Vec<Told>,
-    /// Memberships of deleted people, by channel: each leave is told while the purge runs.
-    pub(crate) owed: BTreeSet<(String, String)>,
+    /// Memberships of deleted people: each leave is told while the purge runs.
+    pub(crate) owed: BTreeSet<Owed>,
 }
 
 impl Model {

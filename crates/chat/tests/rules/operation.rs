@@ -71,16 +71,16 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     op(5, "DeleteAppInstanceUser", "DELETE", "/app-instance-users/{AppInstanceUserArn}", 204),
     op(4, "CreateAppInstanceAdmin", "POST", "/app-instances/{AppInstanceArn}/admins", 201),
     op(2, "DescribeAppInstanceAdmin", "GET", "/app-instances/{AppInstanceArn}/admins/{AppInstanceAdminArn}", 200),
-    op(2, "ListAppInstanceAdmins", "GET", "/app-instances/{AppInstanceArn}/admins", 200).set("AppInstanceAdmins"),
+    op(2, "ListAppInstanceAdmins", "GET", "/app-instances/{AppInstanceArn}/admins", 200).list("AppInstanceAdmins"),
     op(3, "DeleteAppInstanceAdmin", "DELETE", "/app-instances/{AppInstanceArn}/admins/{AppInstanceAdminArn}", 204),
     op(5, "CreateAppInstanceBot", "POST", "/app-instance-bots", 201),
     op(2, "DescribeAppInstanceBot", "GET", "/app-instance-bots/{AppInstanceBotArn}", 200),
-    op(2, "ListAppInstanceBots", "GET", "/app-instance-bots", 200).query(IN_APP_INSTANCE).set("AppInstanceBots"),
+    op(2, "ListAppInstanceBots", "GET", "/app-instance-bots", 200).query(IN_APP_INSTANCE).list("AppInstanceBots"),
     op(2, "UpdateAppInstanceBot", "PUT", "/app-instance-bots/{AppInstanceBotArn}", 200),
     op(2, "DeleteAppInstanceBot", "DELETE", "/app-instance-bots/{AppInstanceBotArn}", 204),
     op(4, "RegisterAppInstanceUserEndpoint", "POST", "/app-instance-users/{AppInstanceUserArn}/endpoints", 201),
     op(2, "DescribeAppInstanceUserEndpoint", "GET", "/app-instance-users/{AppInstanceUserArn}/endpoints/{EndpointId}", 200),
-    op(2, "ListAppInstanceUserEndpoints", "GET", "/app-instance-users/{AppInstanceUserArn}/endpoints", 200).set("AppInstanceUserEndpoints"),
+    op(2, "ListAppInstanceUserEndpoints", "GET", "/app-instance-users/{AppInstanceUserArn}/endpoints", 200).list("AppInstanceUserEndpoints"),
     op(2, "UpdateAppInstanceUserEndpoint", "PUT", "/app-instance-users/{AppInstanceUserArn}/endpoints/{EndpointId}", 200),
     op(2, "DeregisterAppInstanceUserEndpoint", "DELETE", "/app-instance-users/{AppInstanceUserArn}/endpoints/{EndpointId}", 204),
     op(4, "TagResource", "POST", "/tags?operation=tag-resource", 204),
@@ -111,11 +111,11 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     op(4, "UpdateChannelReadMarker", "PUT", "/channels/{ChannelArn}/readMarker", 200).b(),
     op(3, "GetChannelMembershipPreferences", "GET", "/channels/{ChannelArn}/memberships/{MemberArn}/preferences", 200).b(),
     op(4, "PutChannelMembershipPreferences", "PUT", "/channels/{ChannelArn}/memberships/{MemberArn}/preferences", 200).b(),
-    op(4, "ListChannelMembershipsForAppInstanceUser", "GET", "/channels?scope=app-instance-user-memberships", 200).b().query(OF_USER).set("ChannelMemberships"),
+    op(4, "ListChannelMembershipsForAppInstanceUser", "GET", "/channels?scope=app-instance-user-memberships", 200).b().query(OF_USER).list("ChannelMemberships"),
     op(3, "DescribeChannelMembershipForAppInstanceUser", "GET", "/channels/{ChannelArn}?scope=app-instance-user-membership", 200).b().query(OF_USER),
-    op(3, "ListChannelsModeratedByAppInstanceUser", "GET", "/channels?scope=app-instance-user-moderated-channels", 200).b().query(OF_USER).set("Channels"),
+    op(3, "ListChannelsModeratedByAppInstanceUser", "GET", "/channels?scope=app-instance-user-moderated-channels", 200).b().query(OF_USER).list("Channels"),
     op(3, "DescribeChannelModeratedByAppInstanceUser", "GET", "/channels/{ChannelArn}?scope=app-instance-user-moderated-channel", 200).b().query(OF_USER),
-    op(5, "SearchChannels", "POST", "/channels?operation=search", 200).b().set("Channels"),
+    op(5, "SearchChannels", "POST", "/channels?operation=search", 200).b().list("Channels"),
     op(20, "SendChannelMessage", "POST", "/channels/{ChannelArn}/messages", 201).b(),
     op(6, "GetChannelMessage", "GET", "/channels/{ChannelArn}/messages/{MessageId}", 200).b().query(SUB),
     op(6, "ListChannelMessages", "GET", "/channels/{ChannelArn}/messages", 200).b()
@@ -126,12 +126,12 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     op(4, "GetChannelMessageStatus", "GET", "/channels/{ChannelArn}/messages/{MessageId}?scope=message-status", 200).b().query(SUB),
     op(4, "CreateChannelFlow", "POST", "/channel-flows", 201),
     op(2, "DescribeChannelFlow", "GET", "/channel-flows/{ChannelFlowArn}", 200),
-    op(2, "ListChannelFlows", "GET", "/channel-flows", 200).query(IN_APP_INSTANCE).set("ChannelFlows"),
+    op(2, "ListChannelFlows", "GET", "/channel-flows", 200).query(IN_APP_INSTANCE).list("ChannelFlows"),
     op(2, "UpdateChannelFlow", "PUT", "/channel-flows/{ChannelFlowArn}", 200),
     op(2, "DeleteChannelFlow", "DELETE", "/channel-flows/{ChannelFlowArn}", 204),
     op(4, "AssociateChannelFlow", "PUT", "/channels/{ChannelArn}/channel-flow", 200).b(),
     op(3, "DisassociateChannelFlow", "DELETE", "/channels/{ChannelArn}/channel-flow/{ChannelFlowArn}", 204).b(),
-    op(2, "ListChannelsAssociatedWithChannelFlow", "GET", "/channels?scope=channel-flow-associations", 200).query(&[("channel-flow-arn", "ChannelFlowArn")]).set("Channels"),
+    op(2, "ListChannelsAssociatedWithChannelFlow", "GET", "/channels?scope=channel-flow-associations", 200).query(&[("channel-flow-arn", "ChannelFlowArn")]).list("Channels"),
 ];
 
 /// One request: an operation, in whose name, and the members of its input by their own names.
@@ -146,6 +146,11 @@ impl Request {
     /// Returns a member that is a text, or nothing.
     pub(crate) fn text(&self, member: &str) -> Option<&str> {
         self.input.get(member)?.as_str()
+    }
+
+    /// Returns a text that is not empty, or nothing.
+    pub(crate) fn filled(&self, member: &str) -> Option<String> {
+        self.text(member).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
     /// Returns a text that every request of the operation has.

@@ -189,11 +189,12 @@ impl Run {
                 | crate::model::Audience::Moderators(channel) => channel.clone(),
                 crate::model::Audience::Users(_) => continue,
             };
-            let leave = (channel, about);
-            if event_type != "DELETE_CHANNEL_MEMBERSHIP" || !self.model.owed.contains(&leave) {
-                return Err(format!("a job told {event_type} of {leave:?}"));
+            let mut owed = self.model.owed.iter();
+            let owed = owed.find(|owed| owed.channel == channel && owed.member == about);
+            match owed.filter(|_| event_type == "DELETE_CHANNEL_MEMBERSHIP") {
+                Some(owed) => paid.push(owed.clone()),
+                None => return Err(format!("a job told {event_type} of {about} in {channel}")),
             }
-            paid.push(leave);
         }
         self.model.owed.retain(|leave| !paid.contains(leave));
         if idle { same("untold leaves", &self.model.owed, &Default::default()) } else { Ok(()) }

@@ -102,7 +102,7 @@ impl Draw<'_> {
         };
         match self.operation.name {
             "CreateAppInstanceBot" => json!({
-                "AppInstanceArn": self.app_instance(), "Name": self.name(),
+                "AppInstanceArn": self.app_instance(), "Name": self.chance(2, || self.name()),
                 "Metadata": self.maybe_text(), "ClientRequestToken": self.token(),
                 "Configuration": configuration(), "Tags": self.tags(),
             }),
@@ -131,7 +131,7 @@ impl Draw<'_> {
                 let update = name == "UpdateAppInstanceUserEndpoint";
                 json!({
                     "AppInstanceUserArn": user, "EndpointId": endpoint,
-                    "Name": update.then(|| self.chance(2, || self.name())),
+                    "Name": update.then(|| self.chance(2, || self.dice.of(&["", "tablet"]))),
                     "AllowMessages": update.then(|| self.chance(2, || allow)),
                 })
             }
@@ -168,7 +168,7 @@ impl Draw<'_> {
     fn new_tags(&self) -> Value {
         let count = if self.dice.one_in(4) { 20 } else { 1 };
         let tag = |number: u64| match number {
-            0 => json!({ "Key": self.tag_key(), "Value": self.text() }),
+            0 => json!({ "Key": self.tag_key(), "Value": self.name() }),
             _ => json!({ "Key": format!("{}{number}", self.tag_key()), "Value": "v" }),
         };
         (0..count).map(tag).collect()

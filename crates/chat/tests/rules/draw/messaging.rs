@@ -123,10 +123,8 @@ impl Draw<'_> {
                 "MemberArn": himself().unwrap_or_else(anybody), "Type": r#type(),
             }),
             "BatchCreateChannelMembership" => {
-                let mut members: Vec<String> =
+                let members: Vec<String> =
                     (0..1 + self.dice.below(4)).map(|_| anybody()).collect();
-                members.sort();
-                members.dedup();
                 json!({ "MemberArns": members, "Type": self.chance(2, r#type) })
             }
             "DescribeChannelMembership" | "DeleteChannelMembership" => json!({
@@ -146,7 +144,7 @@ impl Draw<'_> {
             }),
             "PutChannelMembershipPreferences" => json!({
                 "MemberArn": self.chance(4, anybody).unwrap_or_else(|| bearer.clone()),
-                "Preferences": { "PushNotifications": self.preferences() },
+                "Preferences": self.preferences(),
             }),
             "DescribeChannelMembershipForAppInstanceUser"
             | "DescribeChannelModeratedByAppInstanceUser" => {
@@ -165,12 +163,15 @@ impl Draw<'_> {
     }
 
     fn preferences(&self) -> Value {
-        match self.dice.below(4) {
-            0 => json!({ "AllowNotifications": "NONE" }),
+        let rule = "{\"k\":[\"v\"]}";
+        let push = match self.dice.below(5) {
+            0 => json!({ "AllowNotifications": "NONE", "FilterRule": rule }),
             1 => json!({ "AllowNotifications": "ALL" }),
-            2 => json!({ "AllowNotifications": "FILTERED", "FilterRule": "{\"k\":[\"v\"]}" }),
-            _ => json!({ "AllowNotifications": "FILTERED" }),
-        }
+            2 => json!({ "AllowNotifications": "FILTERED", "FilterRule": rule }),
+            3 => json!({ "AllowNotifications": "FILTERED" }),
+            _ => return json!({}),
+        };
+        json!({ "PushNotifications": push })
     }
 
     fn about_message(&self, arn: &str, bearer: String) -> (String, Value) {

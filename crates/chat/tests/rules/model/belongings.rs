@@ -52,7 +52,7 @@ impl Model {
             return Ok(answer(&used.made));
         }
         let endpoint = Endpoint {
-            name: r.text("Name").map(str::to_owned),
+            name: r.filled("Name"),
             r#type: r.needed("Type").to_owned(),
             resource: r.needed("ResourceArn").to_owned(),
             attributes: r.input["EndpointAttributes"].clone(),
@@ -100,8 +100,8 @@ impl Model {
         let (arn, id) = (r.needed("AppInstanceUserArn"), r.needed("EndpointId"));
         let now_ms = self.now_ms;
         let endpoint = self.require_user(arn)?.endpoints.get_mut(id).ok_or(FORBIDDEN)?;
-        if let Some(name) = r.text("Name") {
-            endpoint.name = Some(name.to_owned());
+        if r.input.contains_key("Name") {
+            endpoint.name = r.filled("Name");
         }
         if let Some(allow) = r.text("AllowMessages") {
             allow.clone_into(&mut endpoint.allow_messages);

@@ -104,7 +104,7 @@ impl Model {
             name: r.needed("Name").to_owned(),
             mode: r.text("Mode").unwrap_or("RESTRICTED").to_owned(),
             privacy: r.text("Privacy").unwrap_or("PRIVATE").to_owned(),
-            metadata: r.text("Metadata").map(str::to_owned),
+            metadata: r.filled("Metadata"),
             created_by: creator.clone(),
             created_ms: self.now_ms,
             updated_ms: self.now_ms,
@@ -150,6 +150,9 @@ impl Model {
         arn: &str,
     ) -> Outcome {
         self.require_role(caller, arn, "update the channel")?;
+        if !["Name", "Mode", "Metadata"].iter().any(|member| r.input.contains_key(*member)) {
+            return Ok(json!({ "ChannelArn": arn }));
+        }
         let now_ms = self.now_ms;
         let channel = self.channel(arn);
         if let Some(name) = r.text("Name") {
@@ -158,12 +161,21 @@ impl Model {
         if let Some(mode) = r.text("Mode") {
             mode.clone_into(&mut channel.mode);
         }
-        if let Some(metadata) = r.text("Metadata") {
-            channel.metadata = Some(metadata.to_owned());
+        if r.input.contains_key("Metadata") {
+            channel.metadata = r.filled("Metadata");
         }
         channel.updated_ms = now_ms;
         self.tell_of_channel("UPDATE_CHANNEL", arn);
         Ok(json!({ "ChannelArn": arn }))
+    }
+
+    /// Gives the channel another flow, or none.
+    pub(super) fn change_flow(&mut self, arn: &str, flow: Option<String>) {
+        let now_ms = self.now_ms;
+        let channel = self.channel(arn);
+        channel.flow = flow;
+        channel.updated_ms = now_ms;
+        self.tell_of_channel("UPDATE_CHANNEL", arn);
     }
 
     /// Tells the members what the channel is like.
@@ -178,7 +190,7 @@ impl Model {
         self.tell_of_channel("DELETE_CHANNEL", arn);
         self.channels.remove(arn);
         self.tags.remove(arn);
-        self.owed.retain(|(channel, _)| channel != arn);
+        self.owed.retain(|owed| owed.channel != arn);
         Ok(Value::Null)
     }
 }

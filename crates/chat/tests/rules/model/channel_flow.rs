@@ -103,7 +103,9 @@ impl Model {
     pub(super) fn list_channels_of_flow(&mut self, r: &Request) -> Outcome {
         let arn = r.needed("ChannelFlowArn");
         self.require_flow(arn)?;
-        let items = self.channels_of(arn).map(|(channel_arn, channel)| {
+        let mut channels: Vec<_> = self.channels_of(arn).collect();
+        channels.sort_by_key(|(_, channel)| channel.life);
+        let items = channels.iter().map(|(channel_arn, channel)| {
             let mut item = channel.summary(channel_arn);
             item["LastMessageTimestamp"] = Value::Null;
             dense(item)
@@ -118,11 +120,10 @@ impl Model {
         if !inside || !self.flows.contains_key(flow) {
             return Err(NOT_FOUND);
         }
-        let channel = self.channel(arn);
-        if channel.flow.is_some() {
+        if self.channels[arn].flow.is_some() {
             return Err(CONFLICT);
         }
-        channel.flow = Some(flow.to_owned());
+        self.change_flow(arn, Some(flow.to_owned()));
         Ok(Value::Null)
     }
 
@@ -133,11 +134,10 @@ impl Model {
         arn: &str,
     ) -> Outcome {
         self.require_role(caller, arn, "associate or disassociate a channel flow")?;
-        let channel = self.channel(arn);
-        if channel.flow.as_deref() != Some(r.needed("ChannelFlowArn")) {
+        if self.channels[arn].flow.as_deref() != Some(r.needed("ChannelFlowArn")) {
             return Err(NOT_FOUND);
         }
-        channel.flow = None;
+        self.change_flow(arn, None);
         Ok(Value::Null)
     }
 }

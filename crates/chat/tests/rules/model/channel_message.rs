@@ -71,7 +71,7 @@ impl Message {
 /// Refuses what is too long or does not fit the type.
 fn check(r: &Request, r#type: &str) -> Result<(), Refusal> {
     let max = if r#type == "CONTROL" { CONTROL_MAX } else { STANDARD_MAX };
-    let too_much = r#type == "CONTROL" && r.text("Metadata").is_some();
+    let too_much = r#type == "CONTROL" && r.filled("Metadata").is_some();
     if r.needed("Content").len() > max || too_much {
         return Err(BAD_REQUEST);
     }
@@ -157,7 +157,7 @@ impl Model {
             id,
             r#type: r.needed("Type").to_owned(),
             content: text("Content"),
-            metadata: text("Metadata"),
+            metadata: r.filled("Metadata"),
             content_type: text("ContentType"),
             attributes: r.input.get("MessageAttributes").cloned(),
             sender: sender.clone(),
@@ -216,8 +216,8 @@ impl Model {
             return Err(CONFLICT);
         }
         message.content = r.text("Content").map(str::to_owned);
-        if let Some(metadata) = r.text("Metadata") {
-            message.metadata = Some(metadata.to_owned());
+        if r.input.contains_key("Metadata") {
+            message.metadata = r.filled("Metadata");
         }
         if let Some(content_type) = r.text("ContentType") {
             message.content_type = Some(content_type.to_owned());
@@ -237,8 +237,24 @@ impl Model {
     /// Puts what became of a message and tells those who know of it.
     fn change(&mut self, arn: &str, place: usize, mut message: Message, event_type: &str) {
         message.updated_ms = self.now_ms;
-        self.tell(event_type, message.audience(arn), &message.about());
+        self.tell_of_change(event_type, arn, &message);
         self.channel(arn).messages[place] = message;
+    }
+
+    /// Tells the members; of a targeted message its sender and target, if they are members still.
+    fn tell_of_change(&mut self, event_type: &str, arn: &str, message: &Message) {
+        let Some(target) = &message.target else {
+            return self.tell(event_type, Audience::Members(arn.to_owned()), &message.about());
+        };
+        let members = &self.channels[arn].members;
+        let member = |one: &&Written| {
+            members.get(&one.arn).is_some_and(|membership| membership.life == one.life)
+        };
+        let told = [&message.sender, target].into_iter().filter(member);
+        let told: BTreeSet<String> = told.map(|one| one.arn.clone()).collect();
+        if !told.is_empty() {
+            self.tell(event_type, Audience::Users(told), &message.about());
+        }
     }
 
     pub(super) fn redact_message(&mut self, r: &Request, caller: &Written, arn: &str) -> Outcome {
@@ -264,10 +280,11 @@ impl Model {
         refuse_sub_channel(r)?;
         let id = r.needed("MessageId");
         let messages = &mut self.channel(arn).messages;
-        let place = messages.iter().position(|message| message.id == id).ok_or(FORBIDDEN)?;
+        let sent = |message: &Message| message.id == id && message.status == "SENT";
+        let place = messages.iter().position(sent).ok_or(FORBIDDEN)?;
         let mut message = messages.remove(place);
         message.content = None;
-        self.tell("DELETE_CHANNEL_MESSAGE", message.audience(arn), &message.about());
+        self.tell_of_change("DELETE_CHANNEL_MESSAGE", arn, &message);
         Ok(Value::Null)
     }
 

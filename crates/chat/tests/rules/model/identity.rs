@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    AppInstance, BAD_REQUEST, CONFLICT, FORBIDDEN, Kind, Model, Outcome, Person, Refusal, dense,
-    kind_of, made, page,
+    AppInstance, BAD_REQUEST, CONFLICT, FORBIDDEN, Kind, Model, NOT_FOUND, Outcome, Owed, Person,
+    Refusal, Written, dense, kind_of, made, page,
 };
+use crate::model::membership::Membership;
 use crate::operation::Request;
 
 impl Model {
@@ -19,7 +20,7 @@ impl Model {
         let app_instance = AppInstance {
             life,
             name: r.needed("Name").to_owned(),
-            metadata: r.text("Metadata").map(str::to_owned),
+            metadata: r.filled("Metadata"),
             created_ms: self.now_ms,
             updated_ms: self.now_ms,
         };
@@ -55,7 +56,7 @@ impl Model {
         let now_ms = self.now_ms;
         let one = self.app_instances.get_mut(arn).ok_or(FORBIDDEN)?;
         r.needed("Name").clone_into(&mut one.name);
-        one.metadata = r.text("Metadata").map(str::to_owned);
+        one.metadata = r.filled("Metadata");
         one.updated_ms = now_ms;
         Ok(json!({ "AppInstanceArn": arn }))
     }
@@ -70,7 +71,7 @@ impl Model {
         self.channels.retain(|arn, _| !below(arn));
         self.flows.retain(|arn, _| !below(arn));
         self.tags.retain(|arn, _| !below(arn));
-        self.owed.retain(|(channel, _)| !below(channel));
+        self.owed.retain(|owed| !below(&owed.channel));
         Ok(Value::Null)
     }
 
@@ -95,8 +96,8 @@ impl Model {
         let life = self.new_life();
         let person = Person {
             life,
-            name: r.text("Name").map(str::to_owned),
-            metadata: r.text("Metadata").map(str::to_owned),
+            name: r.filled("Name"),
+            metadata: r.filled("Metadata"),
             created_ms: self.now_ms,
             updated_ms: self.now_ms,
             configuration: r.input.get("Configuration").cloned(),
@@ -161,8 +162,10 @@ impl Model {
         for (channel_arn, channel) in &mut self.channels {
             channel.moderators.remove(arn);
             channel.bans.remove(arn);
-            if channel.members.remove(arn).is_some() {
-                self.owed.insert((channel_arn.clone(), arn.to_owned()));
+            if let Some(membership) = channel.members.remove(arn) {
+                let (channel, member) = (channel_arn.clone(), arn.to_owned());
+                let Membership { life, hidden, .. } = membership;
+                self.owed.insert(Owed { channel, member, life, hidden });
             }
         }
     }
@@ -191,7 +194,10 @@ impl Model {
 
     pub(super) fn describe_bot(&mut self, r: &Request) -> Outcome {
         let arn = r.needed("AppInstanceBotArn");
-        let bot = self.require_bot(arn)?;
+        let bot = self.require_bot(arn).map_err(|refusal| match refusal {
+            FORBIDDEN => NOT_FOUND,
+            other => other,
+        })?;
         Ok(dense(json!({ "AppInstanceBot": {
             "AppInstanceBotArn": arn, "Name": bot.name, "Metadata": bot.metadata,
             "Configuration": bot.configuration,
@@ -241,8 +247,9 @@ impl Model {
         self.require_app_instance(app_instance)?;
         let within = format!("{app_instance}/");
         let admins = self.admins.keys().filter(|arn| arn.starts_with(&within));
-        let admins = admins.filter_map(|arn| self.written(arn));
-        let items = admins.map(|admin| json!({ "Admin": admin.identity() }));
+        let mut admins: Vec<Written> = admins.filter_map(|arn| self.written(arn)).collect();
+        admins.sort_by_key(|admin| admin.life);
+        let items = admins.iter().map(|admin| json!({ "Admin": admin.identity() }));
         page(r, json!({ "AppInstanceArn": app_instance }), items.collect())
     }
 
@@ -257,8 +264,8 @@ impl Model {
 impl Person {
     /// Replaces what an update names; all of it but a configuration must be given.
     fn rename(&mut self, r: &Request, now_ms: u64) {
-        self.name = r.text("Name").map(str::to_owned);
-        self.metadata = r.text("Metadata").map(str::to_owned);
+        self.name = r.filled("Name");
+        self.metadata = r.filled("Metadata");
         if let Some(configuration) = r.input.get("Configuration") {
             self.configuration = Some(configuration.clone());
         }

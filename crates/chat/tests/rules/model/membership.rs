@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Audience, BAD_REQUEST, CONFLICT, FORBIDDEN, Model, NOT_FOUND, Outcome, Refusal, Written,
-    app_instance_of, dense, page,
+    app_instance_of, page,
 };
 use crate::operation::Request;
 
@@ -16,7 +16,7 @@ pub(crate) struct Membership {
     invited_by: Written,
     created_ms: u64,
     /// The life of the member: lists show members in the order in which they were created.
-    life: u64,
+    pub(super) life: u64,
     pub(super) marker_ms: Option<u64>,
     preferences: Value,
 }
@@ -46,7 +46,7 @@ impl Model {
             created_ms: self.now_ms,
             life: member.life,
             marker_ms: None,
-            preferences: json!({ "PushNotifications": { "AllowNotifications": "ALL" } }),
+            preferences: preferences_never_put(),
         };
         self.channel(arn).members.insert(member.arn.clone(), membership);
     }
@@ -103,10 +103,12 @@ impl Model {
         arn: &str,
     ) -> Outcome {
         let hidden = r.text("Type") == Some("HIDDEN");
-        self.require_role(caller, arn, adding(hidden, false))?;
+        let named: BTreeSet<String> = r.texts("MemberArns").into_iter().collect();
+        let himself = named == BTreeSet::from([caller.arn.clone()]);
+        self.require_role(caller, arn, adding(hidden, himself))?;
         refuse_sub_channel(r)?;
         let (mut members, mut errors) = (Vec::new(), Vec::new());
-        for member in r.texts("MemberArns") {
+        for member in named {
             let error = |code: &str| json!({ "MemberArn": member, "ErrorCode": code });
             let Ok(found) = self.require_person(&app_instance_of(arn), &member) else {
                 errors.push(error("Forbidden"));
@@ -128,8 +130,7 @@ impl Model {
             "InvitedBy": caller.identity(), "Type": r#type, "Members": identities,
             "ChannelArn": arn,
         });
-        let errors = if errors.is_empty() { Value::Null } else { Value::Array(errors) };
-        Ok(dense(json!({ "BatchChannelMemberships": made, "Errors": errors })))
+        Ok(json!({ "BatchChannelMemberships": made, "Errors": errors }))
     }
 
     fn tell_of_memberships(&mut self, arn: &str, members: &[Written], hidden: bool) {
@@ -143,11 +144,10 @@ impl Model {
             return self.tell(EVENT, Audience::Members(arn.to_owned()), &arns.join(" "));
         }
         self.tell(EVENT, Audience::Moderators(arn.to_owned()), &arns.join(" "));
-        let moderators = &self.channels[arn].moderators;
-        let others = arns.iter().filter(|member| !moderators.contains_key(*member));
-        let others: BTreeSet<String> = others.cloned().collect();
-        if !others.is_empty() {
-            self.tell(EVENT, Audience::Users(others), &arns.join(" "));
+        for member in arns {
+            if !self.channels[arn].moderators.contains_key(&member) {
+                self.tell(EVENT, Audience::Users(BTreeSet::from([member.clone()])), &member);
+            }
         }
     }
 
@@ -226,7 +226,10 @@ impl Model {
     }
 
     pub(super) fn put_preferences(&mut self, r: &Request, caller: &Written, arn: &str) -> Outcome {
-        let preferences = r.input["Preferences"].clone();
+        let mut preferences = r.input["Preferences"].clone();
+        if preferences["PushNotifications"].is_null() {
+            preferences = preferences_never_put();
+        }
         let push = &preferences["PushNotifications"];
         let filtered = push["AllowNotifications"] == "FILTERED";
         let own = self.own(r, caller, arn)?;
@@ -237,6 +240,10 @@ impl Model {
         let member = caller.identity();
         Ok(json!({ "ChannelArn": arn, "Member": member, "Preferences": preferences }))
     }
+}
+
+fn preferences_never_put() -> Value {
+    json!({ "PushNotifications": { "AllowNotifications": "ALL" } })
 }
 
 /// Returns what the adding of somebody is called in docs/roles.md.

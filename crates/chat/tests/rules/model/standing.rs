@@ -16,6 +16,9 @@ impl Model {
     ) -> Outcome {
         self.require_role(caller, arn, "make somebody a moderator")?;
         let one = self.require_person(&app_instance_of(arn), r.needed("ChannelModeratorArn"))?;
+        if self.channels[arn].bans.contains_key(&one.arn) {
+            return Err(FORBIDDEN);
+        }
         if self.channels[arn].moderators.contains_key(&one.arn) {
             return Err(CONFLICT);
         }

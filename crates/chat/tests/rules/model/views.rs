@@ -24,7 +24,7 @@ impl Model {
             let membership = channel.members.get(&subject)?;
             Some(summary(arn, channel, membership))
         };
-        page(r, json!({}), self.channels.iter().filter_map(item).collect())
+        page(r, json!({}), self.as_created().filter_map(item).collect())
     }
 
     pub(super) fn describe_of_user(&self, r: &Request, caller: &Written, arn: &str) -> Outcome {
@@ -37,7 +37,7 @@ impl Model {
     pub(super) fn list_moderated(&self, r: &Request, caller: &Written) -> Outcome {
         let subject = self.require_subject(r, caller)?;
         let moderated =
-            self.channels.iter().filter(|(_, channel)| channel.moderators.contains_key(&subject));
+            self.as_created().filter(|(_, channel)| channel.moderators.contains_key(&subject));
         let items = moderated.map(|(arn, channel)| json!({ "ChannelSummary": channel.summary(arn) }));
         page(r, json!({}), items.collect())
     }
@@ -54,24 +54,33 @@ impl Model {
     pub(super) fn search(&self, r: &Request, caller: &Written) -> Outcome {
         let fields = r.input["Fields"].as_array().cloned().unwrap_or_default();
         let admin = self.is_admin(caller);
-        let found = self.channels.iter().filter(|(arn, channel)| {
+        let found = self.as_created().filter(|(arn, channel)| {
             app_instance_of(arn) == app_instance_of(&caller.arn)
                 && (admin || channel.members.contains_key(&caller.arn))
-                && fields.iter().all(|field| matches(field, channel))
+                && fields.iter().all(|field| self.matches(field, arn, channel))
         });
         page(r, json!({}), found.map(|(arn, channel)| channel.summary(arn)).collect())
     }
-}
 
-/// Whether the visible members of a channel are, or include, those of a field.
-fn matches(field: &Value, channel: &Channel) -> bool {
-    let values = field["Values"].as_array().into_iter().flatten();
-    let values: BTreeSet<&str> = values.filter_map(Value::as_str).collect();
-    let members = channel.members.iter().filter(|(_, membership)| !membership.hidden);
-    let members: BTreeSet<&str> = members.map(|(arn, _)| arn.as_str()).collect();
-    match field["Operator"].as_str() {
-        Some("EQUALS") => members == values,
-        _ => members.is_superset(&values),
+    /// Whether the visible members of a channel are, or include, those of a field. One who was
+    /// deleted counts until his leave is told.
+    fn matches(&self, field: &Value, arn: &str, channel: &Channel) -> bool {
+        let values = field["Values"].as_array().into_iter().flatten();
+        let values: BTreeSet<&str> = values.filter_map(Value::as_str).collect();
+        let members = channel.members.iter().filter(|(_, membership)| !membership.hidden);
+        let members: BTreeSet<&str> = members.map(|(arn, _)| arn.as_str()).collect();
+        let owed = self.owed.iter().any(|owed| owed.channel == arn && !owed.hidden);
+        match field["Operator"].as_str() {
+            Some("EQUALS") => members == values && !owed,
+            _ => members.is_superset(&values),
+        }
+    }
+
+    /// Returns the channels in the order in which they were created.
+    fn as_created(&self) -> impl Iterator<Item = (&String, &Channel)> {
+        let mut channels: Vec<_> = self.channels.iter().collect();
+        channels.sort_by_key(|(_, channel)| channel.life);
+        channels.into_iter()
     }
 }
 
