@@ -78,6 +78,39 @@ def get_a_message(cast, actor):
         ChannelArn=cast.channel, MessageId=cast.message, ChimeBearer=actor)
 
 
+def add_a_batch(cast, actor):
+    cast.world.messaging.batch_create_channel_membership(
+        ChannelArn=cast.channel, MemberArns=[cast.newcomer], ChimeBearer=actor)
+
+
+def list_moderators(cast, actor):
+    cast.world.messaging.list_channel_moderators(ChannelArn=cast.channel, ChimeBearer=actor)
+
+
+def describe_a_moderator(cast, actor):
+    cast.world.messaging.describe_channel_moderator(
+        ChannelArn=cast.channel, ChannelModeratorArn=cast.moderator, ChimeBearer=actor)
+
+
+def make_a_moderator(cast, actor):
+    cast.world.messaging.create_channel_moderator(
+        ChannelArn=cast.channel, ChannelModeratorArn=cast.guest, ChimeBearer=actor)
+
+
+def remove_a_moderator(cast, actor):
+    cast.world.messaging.delete_channel_moderator(
+        ChannelArn=cast.channel, ChannelModeratorArn=cast.moderator, ChimeBearer=actor)
+
+
+def list_bans(cast, actor):
+    cast.world.messaging.list_channel_bans(ChannelArn=cast.channel, ChimeBearer=actor)
+
+
+def ban_somebody(cast, actor):
+    cast.world.messaging.create_channel_ban(
+        ChannelArn=cast.channel, MemberArn=cast.guest, ChimeBearer=actor)
+
+
 def list_messages(cast, actor):
     cast.world.messaging.list_channel_messages(ChannelArn=cast.channel, ChimeBearer=actor)
 
@@ -94,6 +127,13 @@ def allowed(action, privacy, mode):
         list_messages: reading,
         list_hidden_members: ("admin", "moderator"),
         add_somebody: adding,
+        add_a_batch: adding,
+        list_moderators: ("admin", "moderator"),
+        describe_a_moderator: ("admin", "moderator"),
+        make_a_moderator: ("admin", "moderator"),
+        remove_a_moderator: ("admin", "moderator"),
+        list_bans: ("admin", "moderator"),
+        ban_somebody: ("admin", "moderator"),
         add_a_hidden_member: ("admin", "moderator"),
         remove_somebody: ("admin", "moderator"),
         send_a_message: ("moderator", "member"),
@@ -102,9 +142,10 @@ def allowed(action, privacy, mode):
     }[action]
 
 
-READS = (describe_channel, list_members, list_hidden_members, describe_a_member, get_a_message, list_messages)
-WRITES = (add_somebody, add_a_hidden_member, remove_somebody, send_a_message, send_an_unstored_message,
-          delete_channel)
+READS = (describe_channel, list_members, list_hidden_members, describe_a_member, get_a_message, list_messages,
+         list_moderators, describe_a_moderator, list_bans)
+WRITES = (add_somebody, add_a_batch, add_a_hidden_member, remove_somebody, make_a_moderator, remove_a_moderator,
+          ban_somebody, send_a_message, send_an_unstored_message, delete_channel)
 
 
 @pytest.fixture(params=itertools.product(PRIVACY, MODE), ids=lambda kind: f"{kind[0]}-{kind[1]}")

@@ -10,8 +10,7 @@ from support.http import build, exchange
 from support.server import ROOT_KEY, Server, run
 from support.sigv4 import sign
 
-LATER = ["tls-listen", "tls-cert", "tls-key", "tls-self-signed", "nats-url", "quota",
-         "aws-quotas", "max-connections"]
+LATER = ["nats-url", "aws-quotas"]
 QUIET = ("serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 
 

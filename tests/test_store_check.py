@@ -23,6 +23,7 @@ def stopped(start):
     world.make_admin(bob)
     channel = world.channel(alice, bob, Privacy="PUBLIC", Tags=[{"Key": "team", "Value": "one"}])
     world.send(channel, alice, "kept with 👋")
+    world.messaging.create_channel_ban(ChannelArn=channel, MemberArn=world.user("dave"), ChimeBearer=alice)
     world.messaging.delete_channel(ChannelArn=world.channel(alice), ChimeBearer=alice)
     world.identity.delete_app_instance_user(AppInstanceUserArn=world.user("carol"))
     server.terminate()
@@ -49,6 +50,7 @@ def test_a_sound_store_has_no_findings(stopped):
 @pytest.mark.parametrize("statement", [
     "delete from channel_by_privacy", "delete from channel_membership", "delete from channel_moderator",
     "update resource_count set n = n + 1", "delete from channel_membership_by_member",
+    "delete from channel_ban_by_member", "delete from channel_ban",
 ])
 def test_rows_that_do_not_fit_together_are_found(stopped, statement):
     change(stopped, statement)
@@ -84,5 +86,5 @@ def test_views_show_the_rows_as_columns(stopped):
         assert database.execute("select content, type from channel_message_view").fetchall() == [
             ("kept with 👋", "STANDARD")]
         assert database.execute("select id, name from app_instance_user_view order by id").fetchall() == [
-            ("alice", "Alice"), ("bob", "Bob")]
+            ("alice", "Alice"), ("bob", "Bob"), ("dave", "Dave")]
         assert database.execute("select privacy from channel_view").fetchall() == [("PUBLIC",)]

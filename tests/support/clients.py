@@ -32,21 +32,21 @@ def _session(key, region):
 
 
 @functools.lru_cache(maxsize=32)
-def _client(service, url, key, region, checked):
+def _client(service, url, key, region, checked, authorities):
     config = botocore.config.Config(
         parameter_validation=checked, retries={"max_attempts": 0}, max_pool_connections=80,
         connect_timeout=10, read_timeout=30,
     )
-    return _session(key, region).client(service, endpoint_url=url, config=config)
+    return _session(key, region).client(service, endpoint_url=url, config=config, verify=authorities)
 
 
 def identity(server, *, key=None, region="us-east-1", checked=True):
-    return _client("chime-sdk-identity", server.url, key or server.key, region, checked)
+    return _client("chime-sdk-identity", server.url, key or server.key, region, checked, getattr(server, "authorities", None))
 
 
 def messaging(server, *, key=None, region="us-east-1", checked=True):
     """The client; with `checked=False` boto3 sends what it would itself refuse."""
-    return _client("chime-sdk-messaging", server.url, key or server.key, region, checked)
+    return _client("chime-sdk-messaging", server.url, key or server.key, region, checked, getattr(server, "authorities", None))
 
 
 @contextlib.contextmanager

@@ -33,10 +33,11 @@ class Answer:
 class Connection:
     """One connection to a server; it may carry several requests one after the other.
 
-    `receive_bytes` bounds what the system takes for a client that does not read.
+    `receive_bytes` bounds what the system takes for a client that does not read. `tls` is the context of a client
+    that speaks TLS.
     """
 
-    def __init__(self, host, port, *, receive_bytes=None):
+    def __init__(self, host, port, *, receive_bytes=None, tls=None):
         self._socket = socket.socket()
         self._socket.settimeout(TIMEOUT_S)
         if receive_bytes is not None:
@@ -44,6 +45,8 @@ class Connection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self._socket.connect((host, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self._buffer = b""
 
     def __enter__(self):

@@ -6,6 +6,7 @@ A test never waits for time here, only for a line, an exit or a deadline that fa
 import os
 import re
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -19,7 +20,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BINARY = Path(os.environ.get("CAMPANILE_BINARY", TARGET / "release" / "campanile"))
 
 ROOT_KEY = Key("AKIDTESTROOT", "a/secret+that-only-the-tests-know")
-READY = re.compile(r"^campanile ready api=http://(\S+):(\d+) (?:tls=\S+ )?admin=http://(\S+):(\d+)$")
+READY = re.compile(r"^campanile ready api=http://(\S+):(\d+) tls=(off|https://\S+) admin=http://(\S+):(\d+)$")
 DEADLINE_S = 20
 TCP_ESTABLISHED = "01"
 ERROR_LINE = re.compile(r"\bERROR\b|panicked at")
@@ -113,6 +114,8 @@ class Server:
         self.arguments += map(str, arguments)
         # Patterns of the ERROR lines that belong to what a test does to the server.
         self.expected_errors = []
+        # What a client of the plain listener needs to know of TLS.
+        self.tls = None
         self.old_logs = []
         self.process = None
         self.start()
@@ -140,7 +143,8 @@ class Server:
             raise AssertionError(f"exit {self.process.returncode} before ready: {self.stderr.drain()}")
         self.ready_line = ready.string
         self.host, self.port = ready[1].replace("0.0.0.0", "127.0.0.1"), int(ready[2])
-        self.admin_host, self.admin_port = ready[3], int(ready[4])
+        self.tls_url = None if ready[3] == "off" else ready[3]
+        self.admin_host, self.admin_port = ready[4], int(ready[5])
         return self
 
     @property
@@ -212,6 +216,19 @@ class Server:
         done = run("db", "check", *place, environment=self.environment)
         assert (done.returncode, done.stderr) == (0, ""), done
         assert done.stdout.endswith(" 0 findings\n"), done.stdout
+
+
+class TlsSide:
+    """The TLS listener of a server, in the place of its plain one; `authorities` is the file that clients trust."""
+
+    def __init__(self, server, authorities):
+        self.url = server.tls_url
+        self.authority = self.url.removeprefix("https://")
+        self.host, port = self.authority.rsplit(":", 1)
+        self.port = int(port)
+        self.key = server.key
+        self.authorities = str(authorities)
+        self.tls = ssl.create_default_context(cafile=authorities)
 
 
 def resident_kib(pid):

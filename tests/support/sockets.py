@@ -63,7 +63,7 @@ class Socket:
     def upgrade(cls, server, target, headers=(), *, host=None, version="13", receive_bytes=None):
         """Writes the handshake and returns the socket, or the HTTP answer if there was no upgrade."""
         nonce = base64.b64encode(os.urandom(16)).decode()
-        connection = Connection(server.host, server.port, receive_bytes=receive_bytes)
+        connection = Connection(server.host, server.port, receive_bytes=receive_bytes, tls=server.tls)
         connection.write(serialise(Request("GET", target, (
             ("Host", host or server.authority), ("Connection", "Upgrade"), ("Upgrade", "websocket"),
             ("Sec-WebSocket-Version", version), ("Sec-WebSocket-Key", nonce), *headers,

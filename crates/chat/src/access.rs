@@ -184,6 +184,9 @@ pub(crate) async fn is_admin(cx: &Cx, tx: &mut Txn) -> Result<bool> {
 }
 
 #[cfg(test)]
+mod cells;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

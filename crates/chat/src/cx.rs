@@ -11,6 +11,7 @@ use wire::arn::{Arn, Resource};
 
 use crate::error::{Error, Result};
 use crate::ids::{self, MessageIds};
+use crate::limits::{Quota, Quotas};
 use crate::principal::{Kind, Principal};
 
 /// What is the same for every request of this store: the place in its ARNs and its keys.
@@ -19,6 +20,7 @@ pub(crate) struct Place {
     pub(crate) account: String,
     pub(crate) token_key: [u8; 32],
     pub(crate) message_ids: Arc<MessageIds>,
+    pub(crate) quotas: Quotas,
 }
 
 /// The live user or bot in whose name a request is made.
@@ -44,6 +46,11 @@ impl Cx {
     /// Unauthorized when the request has none.
     pub(crate) fn actor(&self) -> Result<&Actor> {
         self.actor.as_ref().ok_or_else(Error::unauthorized)
+    }
+
+    /// Returns the most that may exist by `quota`, which is the bound of the add that counts it.
+    pub(crate) fn max(&self, quota: &Quota) -> i64 {
+        self.place.quotas.max(quota)
     }
 
     /// Draws a uid that no other resource has or will have.

@@ -46,10 +46,10 @@ impl Error {
     }
 
     /// A count quota is used up.
-    pub(crate) fn limit_exceeded(quota: Option<&crate::limits::Quota>) -> Self {
+    pub(crate) fn limit_exceeded(quota: Option<(i64, &'static str)>) -> Self {
         let message = quota.map_or_else(
             || "A limit was exceeded".to_owned(),
-            |quota| format!("The limit of {} {} was exceeded", quota.max, quota.noun),
+            |(max, noun)| format!("The limit of {max} {noun} was exceeded"),
         );
         Self(wire::Error::limit_exceeded(message))
     }

@@ -16,7 +16,7 @@ use crate::check::Proof;
 use crate::cx::Cx;
 use crate::dispatch;
 use crate::error::Result;
-use crate::limits;
+use crate::limits::{self, Quotas};
 
 /// Key: when it is due, whose job it is. The row belongs to the home of the uid.
 pub(crate) static JOB: Table =
@@ -189,7 +189,8 @@ async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
     match tx.commit(name).await {
         Ok(_) => Ok(Step::Worked),
         Err(Failure::Conflict(_)) => Ok(Step::Overtaken),
-        Err(failure) => Err(dispatch::refused(failure)),
+        // A job frees places and takes none, so that no quota is ever in its way.
+        Err(failure) => Err(dispatch::refused(failure, &Quotas::default())),
     }
 }
 

@@ -32,6 +32,7 @@ use store::{Clock, Engine, Entropy, Store, Table};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
 pub use event::{Effect, Event};
 pub use job::Step;
+pub use limits::{NamedQuota, QuotaError, Quotas};
 pub use messaging::session::{SessionUser, Subscription};
 
 use ids::MessageIds;
@@ -47,6 +48,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The source of ids.
     pub entropy: Arc<dyn Entropy>,
+    /// The count quotas.
+    pub quotas: Quotas,
 }
 
 /// Why a store cannot be used.
@@ -132,6 +135,7 @@ impl Chat {
             account: options.account,
             token_key,
             message_ids: Arc::new(MessageIds::new(message_id_key)),
+            quotas: options.quotas,
         };
         Ok(Self(Arc::new(Inner {
             store,
@@ -146,6 +150,13 @@ impl Chat {
     #[must_use]
     pub fn conflict_count(&self) -> u64 {
         self.0.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many sockets a user may have open.
+    #[must_use]
+    pub fn connections_per_user_max(&self) -> usize {
+        let max = self.0.place.quotas.max(&limits::CONNECTIONS);
+        usize::try_from(max).unwrap_or(usize::MAX)
     }
 }
 

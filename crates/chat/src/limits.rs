@@ -5,6 +5,10 @@
 
 use store::{Key, Kind, Table, Uid};
 
+mod quotas;
+
+pub use quotas::{NamedQuota, QuotaError, Quotas};
+
 /// Counters of what exists, keyed by owner and label.
 pub(crate) static RESOURCE_COUNT: Table =
     Table { name: "resource_count", kind: Kind::Counter, columns: &[] };
@@ -14,9 +18,9 @@ pub(crate) const ACCOUNT: Uid = Uid([0; 16]);
 
 /// A count quota: the most that may exist below one owner.
 pub(crate) struct Quota {
-    /// The label in the counter's key.
+    /// The label in the counter's key; with dashes, the name by which the operator sets it.
     label: &'static str,
-    /// The most that may exist.
+    /// The most that may exist where the operator says nothing; see `Cx::max`.
     pub(crate) max: i64,
     /// What stands in the refusal.
     pub(crate) noun: &'static str,
@@ -46,16 +50,42 @@ pub(crate) const USER_MEMBERSHIPS: Quota =
 /// Moderators of a channel (service quotas page).
 pub(crate) const CHANNEL_MODERATORS: Quota =
     Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
+/// Endpoints, which are the devices, of a user (service quotas page).
+pub(crate) const USER_ENDPOINTS: Quota =
+    Quota { label: "endpoints", max: 10, noun: "endpoints of the user" };
+/// Channel flows of an app instance (service quotas page).
+pub(crate) const CHANNEL_FLOWS: Quota =
+    Quota { label: "flows", max: 100, noun: "channel flows in the app instance" };
+/// Elastic channels of an app instance (service quotas page).
+pub(crate) const ELASTIC_CHANNELS: Quota =
+    Quota { label: "elastic_channels", max: 1, noun: "elastic channels in the app instance" };
+/// Sub-channels of an elastic channel (service quotas page).
+pub(crate) const SUB_CHANNELS: Quota =
+    Quota { label: "sub_channels", max: 100, noun: "sub-channels in the elastic channel" };
+/// Members of a sub-channel (service quotas page).
+pub(crate) const SUB_CHANNEL_MEMBERSHIPS: Quota =
+    Quota { label: "sub_channel_memberships", max: 1_000, noun: "memberships in the sub-channel" };
+/// Open sockets of a user (service quotas page). One more takes the place of the oldest, so that
+/// no counter is kept.
+pub(crate) const CONNECTIONS: Quota =
+    Quota { label: "connections", max: 10, noun: "connections of the user" };
 
-const ALL: [&Quota; 8] = [
+/// Every quota, in the order in which the operator sees them.
+const ALL: [&Quota; 14] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
-    &APP_INSTANCE_BOTS,
     &APP_INSTANCE_ADMINS,
+    &APP_INSTANCE_BOTS,
+    &USER_ENDPOINTS,
     &CHANNELS,
     &CHANNEL_MEMBERSHIPS,
     &USER_MEMBERSHIPS,
     &CHANNEL_MODERATORS,
+    &CHANNEL_FLOWS,
+    &ELASTIC_CHANNELS,
+    &SUB_CHANNELS,
+    &SUB_CHANNEL_MEMBERSHIPS,
+    &CONNECTIONS,
 ];
 
 impl Quota {

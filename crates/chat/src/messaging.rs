@@ -9,7 +9,7 @@ pub(crate) mod session;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 9] = [
+pub(crate) static TABLES: [&Table; 10] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel_membership::CHANNEL_MEMBERSHIP,
@@ -18,5 +18,6 @@ pub(crate) static TABLES: [&Table; 9] = [
     &channel_moderator::CHANNEL_MODERATOR,
     &channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR,
     &channel_ban::CHANNEL_BAN,
+    &channel_ban::CHANNEL_BAN_BY_MEMBER,
     &channel_message::CHANNEL_MESSAGE,
 ];

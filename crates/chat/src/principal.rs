@@ -4,7 +4,7 @@
 //! record is the name at the time of writing.
 
 use serde::{Deserialize, Serialize};
-use store::{Key, Txn, Uid, View};
+use store::{Key, Record, Txn, Uid, Unavailable, View};
 use wire::arn::Resource;
 use wire::{identity, messaging};
 
@@ -12,6 +12,7 @@ use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
+use crate::page::Walk;
 
 /// Which kind of principal an ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,27 @@ pub(crate) async fn find(
     }
 }
 
+/// Returns for each ARN the live user or bot of `app_instance` that it names, in one read.
+pub(crate) async fn find_all(
+    cx: &Cx,
+    tx: &mut Txn,
+    app_instance: Uid,
+    arns: &[String],
+) -> Result<Vec<Option<Principal>>> {
+    let key = |arn: &String| match cx.parse_arn(arn)? {
+        (found_in, _) if found_in != app_instance => None,
+        (_, Resource::User(id)) => Some(AppInstanceUser::key_of(app_instance, &id)),
+        (_, Resource::Bot(id)) => Some(AppInstanceBot::key_of(app_instance, &id)),
+        _ => None,
+    };
+    tx.load(&arns.iter().filter_map(key).collect::<Vec<_>>()).await?;
+    let mut found = Vec::with_capacity(arns.len());
+    for arn in arns {
+        found.push(find(cx, tx, app_instance, arn).await?);
+    }
+    Ok(found)
+}
+
 /// Returns each principal under his name of today; nothing for one who was deleted, or whose id is
 /// another's by now. Only for showing: no rule is to stand on it.
 pub(crate) async fn live(
@@ -96,6 +118,32 @@ pub(crate) async fn live(
     };
     let mut same = |one: &Principal| today(one).filter(|found| found.uid == one.uid);
     Ok(principals.iter().map(|one| one.as_ref().and_then(&mut same)).collect())
+}
+
+/// Reads a page of records and returns the live principals that they name, each under his name of
+/// today.
+pub(crate) async fn page<R: Record>(
+    view: &View,
+    walk: &mut Walk,
+    app_instance: Uid,
+    named: fn(R) -> Principal,
+) -> Result<Vec<Principal>> {
+    let mut page = Vec::new();
+    loop {
+        let rows = walk.read(view).await?;
+        if rows.is_empty() {
+            return Ok(page);
+        }
+        let named = rows.iter().map(|row| row.decode().map(|record| Some(named(record))));
+        let named = named.collect::<std::result::Result<Vec<_>, Unavailable>>()?;
+        for (row, principal) in rows.iter().zip(live(view, app_instance, &named).await?) {
+            if !walk.has_room() {
+                break;
+            }
+            walk.pass(row, principal.is_some());
+            page.extend(principal);
+        }
+    }
 }
 
 /// Returns the live principal that an input member names.

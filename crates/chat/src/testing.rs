@@ -2,6 +2,7 @@
 //! requests that go the whole way from path and JSON to the answer.
 
 mod counting;
+mod roles;
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
 
-use crate::{Call, Chat, Effect, Event, Options, Step};
+use crate::{Call, Chat, Effect, Event, Options, Quotas, Step};
 
 pub(crate) use counting::{Calls, Counting};
 
@@ -55,6 +56,10 @@ pub(crate) fn label(arn: &str) -> String {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_quotas(Quotas::default()).await
+    }
+
+    pub(crate) async fn with_quotas(quotas: Quotas) -> Self {
         let (sink, events) = mpsc::channel(GROUPS_MAX);
         let clock = Arc::new(MockClock::new(START_MS));
         let engine = store::memory::open(store::Options {
@@ -64,7 +69,7 @@ impl World {
             sink: Some(sink),
         });
         let engine = Arc::new(Counting::new(engine));
-        let chat = open(engine.clone(), &clock, 2).await;
+        let chat = open(engine.clone(), &clock, 2, quotas).await;
         let app_instance = String::new();
         let mut world = Self { chat, clock, engine, app_instance, events, tokens: 0 };
         world.app_instance = world.create_app_instance("app").await;
@@ -222,7 +227,7 @@ impl World {
 
     /// Returns another node's rules over the same store.
     pub(crate) async fn other_node(&self) -> Chat {
-        open(self.chat.0.store.engine().clone(), &self.clock, 3).await
+        open(self.chat.0.store.engine().clone(), &self.clock, 3, Quotas::default()).await
     }
 
     /// Runs the jobs to their end and returns the count of their steps; the store is sound before
@@ -259,12 +264,13 @@ impl World {
     }
 }
 
-async fn open(engine: Arc<dyn Engine>, clock: &Arc<MockClock>, seed: u64) -> Chat {
+async fn open(engine: Arc<dyn Engine>, clock: &Arc<MockClock>, seed: u64, quotas: Quotas) -> Chat {
     let options = Options {
         region: "us-east-1".to_owned(),
         account: "000000000000".to_owned(),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(seed)),
+        quotas,
     };
     Chat::open(engine, options).await.expect("the store opens")
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{Availability, Config, Data, SETTINGS};
+use crate::config::{self, Availability, Config, Data, Form, SETTINGS};
 use crate::credentials::Credential;
 use crate::{db, logging, server};
 
@@ -68,6 +68,7 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Run the server").args(settings()))
         .subcommand(group("credentials", "The root credential").subcommand(show))
         .subcommand(group("db", "The store of a server that is not running").subcommand(check))
+        .subcommand(Command::new("quotas").about("Print the count quotas").args(settings()))
         .subcommand(later("dev"))
 }
 
@@ -82,7 +83,13 @@ fn settings() -> impl Iterator<Item = Arg> {
         let arg =
             Arg::new(setting.name).long(setting.name).value_name(setting.value).help(setting.help);
         match setting.availability {
-            Availability::Now => arg,
+            Availability::Now => match setting.form {
+                Form::Value => arg,
+                Form::Pairs => arg.action(ArgAction::Append),
+                Form::Switch => {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+                }
+            },
             // Taken in any form, to be refused by its name and not by its form.
             Availability::Later => arg.hide(true).num_args(0..=1).action(ArgAction::Append),
         }
@@ -106,6 +113,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             Some((_, matches)) => db::check(&config(matches)?),
             None => Err(anyhow!("db check proves that the rows of a store fit together")),
         },
+        Some(("quotas", matches)) => show_quotas(&config(matches)?),
         Some((name, _)) => Err(anyhow!("{name} is not available in this version")),
         None => Err(anyhow!("nothing to do; see --help")),
     }
@@ -115,8 +123,8 @@ fn config(matches: &ArgMatches) -> anyhow::Result<Config> {
     let mut flags = BTreeMap::new();
     for setting in SETTINGS {
         if matches.contains_id(setting.name) {
-            let value = matches.get_one::<String>(setting.name);
-            flags.insert(setting.name, value.cloned().unwrap_or_default());
+            let values = matches.get_many::<String>(setting.name).into_iter().flatten();
+            flags.insert(setting.name, config::join(values.cloned()));
         }
     }
     // A variable of ours that is not text cannot be meant; others are none of our business.
@@ -163,6 +171,17 @@ fn show_credential(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints each quota as a pair that `--quota` takes, and what it counts.
+fn show_quotas(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut out = String::new();
+    for quota in config.quotas.list() {
+        let pair = format!("{}={}", quota.name, quota.max);
+        out.push_str(&format!("{pair:<32} {}\n", quota.noun));
+    }
+    std::io::stdout().write_all(out.as_bytes()).context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,11 +218,10 @@ mod tests {
     #[test]
     fn what_comes_with_later_versions_is_refused_by_its_name() {
         let end = "is not available in this version";
-        for flag in ["--tls-self-signed", "--aws-quotas", "--nats-url nats://x", "--quota"] {
+        for flag in ["--aws-quotas", "--nats-url nats://x"] {
             let name = flag.split(' ').next().unwrap();
             assert_eq!(refusal(&format!("campanile serve {flag}")), format!("{name} {end}"));
         }
-        assert_eq!(refusal("campanile serve --quota=a=1 --quota=b=2"), format!("--quota {end}"));
         assert_eq!(refusal("campanile dev"), format!("dev {end}"));
         assert_eq!(refusal("campanile dev --listen 1 x"), format!("dev {end}"));
     }
@@ -214,7 +232,8 @@ mod tests {
         assert!(is_asked_for(&error));
         let text = error.render().to_string();
         for setting in SETTINGS {
-            let is_named = text.contains(&format!("--{} ", setting.name));
+            let form = |end| text.contains(&format!("--{}{end}", setting.name));
+            let is_named = form(' ') || form('[');
             assert_eq!(is_named, setting.availability == Availability::Now, "{}", setting.name);
         }
     }

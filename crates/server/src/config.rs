@@ -15,10 +15,14 @@ use crate::credentials::Credential;
 use crate::endpoint::PublicEndpoint;
 
 mod database;
+mod quotas;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use database::Database;
+pub(crate) use quotas::join;
+pub(crate) use tls::Tls;
 
 /// What every variable of ours begins with.
 const VARIABLE_PREFIX: &str = "CAMPANILE_";
@@ -31,6 +35,8 @@ const SECRET_ACCESS_KEY: &str = "secret-access-key";
 const MEMORY: &str = ":memory:";
 const REGION_CHARS_MAX: usize = 32;
 const ACCOUNT_DIGITS: usize = 12;
+/// What `--max-connections` may say at most: as many files as a process is let open.
+const CONNECTIONS_MAX: usize = 1_000_000;
 
 /// One thing that the operator can set.
 pub(crate) struct Setting {
@@ -38,7 +44,20 @@ pub(crate) struct Setting {
     /// What stands for the value in the help.
     pub(crate) value: &'static str,
     pub(crate) help: &'static str,
+    pub(crate) form: Form,
     pub(crate) availability: Availability,
+}
+
+/// How often a setting is given, and with what.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One value; the last place that gives it counts.
+    Value,
+    /// NAME=VALUE any number of times. Each name is a setting of its own; a variable holds a list
+    /// with commas, the file a table.
+    Pairs,
+    /// On when it is given; a variable and the file say `true` or `false`.
+    Switch,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,16 +68,35 @@ pub(crate) enum Availability {
 }
 
 const fn now(name: &'static str, value: &'static str, help: &'static str) -> Setting {
-    Setting { name, value, help, availability: Availability::Now }
+    Setting { name, value, help, form: Form::Value, availability: Availability::Now }
+}
+
+const fn pairs(name: &'static str, help: &'static str) -> Setting {
+    let form = Form::Pairs;
+    Setting { name, value: "NAME=VALUE", help, form, availability: Availability::Now }
+}
+
+const fn switch(name: &'static str, help: &'static str) -> Setting {
+    let form = Form::Switch;
+    Setting { name, value: "true", help, form, availability: Availability::Now }
 }
 
 const fn later(name: &'static str) -> Setting {
-    Setting { name, value: "VALUE", help: "", availability: Availability::Later }
+    let (value, form, availability) = ("VALUE", Form::Value, Availability::Later);
+    Setting { name, value, help: "", form, availability }
 }
 
 /// Every setting, in the order of the help.
 pub(crate) const SETTINGS: &[Setting] = &[
     now("listen", "ADDRESS", "API and WebSocket, plain HTTP [default: 127.0.0.1:8080]"),
+    now(tls::LISTEN, "ADDRESS", "The same over TLS [default: off]"),
+    now(
+        tls::CERT,
+        "FILE",
+        "Certificate of that listener and its chain, PEM; SIGHUP reads it again",
+    ),
+    now(tls::KEY, "FILE", "Key of that certificate, PEM"),
+    switch(tls::SELF_SIGNED, "Make that certificate; its authority is kept as tls-ca.pem"),
     now("admin-listen", "ADDRESS", "Health, readiness and metrics [default: 127.0.0.1:9180]"),
     now("public-endpoint", "HOST[:PORT]", "What clients are told to open their WebSocket to"),
     now("data-dir", "FOLDER", "Embedded database, or :memory: [default: ./campanile-data]"),
@@ -72,17 +110,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     now(database::CLIENT_KEY, "FILE", "Key of that certificate, PEM"),
     now("region", "REGION", "Region of ARNs and signatures [default: us-east-1]"),
     now("account-id", "DIGITS", "Account of ARNs [default: 000000000000]"),
+    pairs(quotas::QUOTA, "Sets a count quota; `campanile quotas` prints their names"),
+    now("max-connections", "COUNT", "Connections of the API, sockets included [default: 65536]"),
     now("log-format", "FORMAT", "text or json [default: text]"),
     now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
     now(CONFIG, "FILE", "TOML file with any of these settings as keys"),
     later("nats-url"),
-    later("tls-listen"),
-    later("tls-cert"),
-    later("tls-key"),
-    later("tls-self-signed"),
-    later("quota"),
     later("aws-quotas"),
-    later("max-connections"),
 ];
 
 /// A setting that cannot be used; the text is the whole line for the operator.
@@ -111,12 +145,17 @@ pub(crate) struct Config {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) public_endpoint: Option<PublicEndpoint>,
     pub(crate) data: Data,
+    /// The listener of TLS, if there is one.
+    pub(crate) tls: Option<Tls>,
     /// The shared database, in place of the embedded one.
     pub(crate) database: Option<Database>,
     pub(crate) region: String,
     pub(crate) account_id: String,
     /// The root credential when the variables give it.
     pub(crate) credential: Option<Credential>,
+    pub(crate) quotas: chat::Quotas,
+    /// Connections of the API listener, sockets included.
+    pub(crate) connections_max: usize,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: LevelFilter,
     /// Variables with our prefix that mean nothing, for one warning.
@@ -138,15 +177,19 @@ impl Config {
         };
         layers.refuse_later()?;
         let credential = layers.credential()?;
+        let data = layers.get("data-dir", "./campanile-data", data)?;
         Ok(Self {
             listen: layers.get("listen", "127.0.0.1:8080", address)?,
             admin_listen: layers.get("admin-listen", "127.0.0.1:9180", address)?,
             public_endpoint: layers.get("public-endpoint", "", public_endpoint)?,
-            data: layers.get("data-dir", "./campanile-data", data)?,
+            tls: Tls::read(&layers, &data)?,
+            data,
             database: Database::read(&layers, credential.is_some())?,
             region: layers.get("region", "us-east-1", region)?,
             account_id: layers.get("account-id", "000000000000", account_id)?,
             credential,
+            quotas: quotas::read(&layers)?,
+            connections_max: layers.get("max-connections", "65536", connections_max)?,
             log_format: layers.get("log-format", "text", log_format)?,
             log_level: layers.get("log-level", "info", log_level)?,
             unknown_variables,
@@ -213,15 +256,18 @@ struct Layers {
 
 impl Layers {
     fn text<'a>(&'a self, name: &'a str) -> Option<Found<'a>> {
-        if let Some(value) = self.flags.get(name) {
-            return Some(Found { value, origin: Origin::Flag(name) });
-        }
-        if let Some(value) = self.variables.get(name) {
-            return Some(Found { value, origin: Origin::Variable(name) });
-        }
-        let file = self.file.as_ref()?;
-        let value = file.values.get(name)?;
-        Some(Found { value, origin: Origin::Key(name, &file.path) })
+        self.all(name).next()
+    }
+
+    /// Returns what each place says, the strongest first.
+    fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = Found<'a>> {
+        let flag = self.flags.get(name).map(|value| (value, Origin::Flag(name)));
+        let variable = self.variables.get(name).map(|value| (value, Origin::Variable(name)));
+        let file = self.file.as_ref();
+        let key =
+            file.and_then(|file| Some((file.values.get(name)?, Origin::Key(name, &file.path))));
+        let found = [flag, variable, key].into_iter().flatten();
+        found.map(|(value, origin)| Found { value, origin })
     }
 
     fn get<T>(
@@ -289,6 +335,9 @@ impl File {
                 // Numbers and switches need no quotes.
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(switch) => switch.to_string(),
+                toml::Value::Table(pairs) if setting.form == Form::Pairs => {
+                    quotas::from_table(&pairs)
+                }
                 // Refused by its name, whatever its form.
                 _ if setting.availability == Availability::Later => String::new(),
                 other => return Err(refuse(format!("{key} is a {}", other.type_str()))),
@@ -301,6 +350,11 @@ impl File {
 
 fn address(value: &str) -> Result<SocketAddr, String> {
     value.parse().map_err(|_| format!("{value} is not an address like 127.0.0.1:8080"))
+}
+
+fn connections_max(value: &str) -> Result<usize, String> {
+    let count = value.parse().ok().filter(|count| (1..=CONNECTIONS_MAX).contains(count));
+    count.ok_or_else(|| format!("{value} is not a count from 1 to {CONNECTIONS_MAX}"))
 }
 
 fn public_endpoint(value: &str) -> Result<Option<PublicEndpoint>, String> {

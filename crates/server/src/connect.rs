@@ -11,6 +11,7 @@ use hyper::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRAD
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{HeaderMap, Method, Request, Response, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::handshake::derive_accept_key;
 use wire::{Error, ErrorCode};
 
@@ -21,6 +22,7 @@ use crate::http::{Body, Connection, Stream};
 use crate::hub::Registration;
 use crate::metrics::Metrics;
 use crate::signature::Signatures;
+use crate::transport::Transport;
 use crate::{logging, outbox, relay, socket};
 
 /// The path that clients append to the endpoint.
@@ -73,8 +75,25 @@ impl Connect {
             debug_assert!(false, "the API listener has one kind of stream");
             return;
         };
-        let stream = upgraded.io.into_inner().into_inner();
-        let (read, write) = stream.into_split();
+        match upgraded.io.into_inner().into_inner() {
+            Transport::Plain(stream) => {
+                let (read, write) = stream.into_split();
+                self.session(parts, read, write, &upgraded.read_buf).await;
+            }
+            Transport::Tls(stream) => {
+                let (read, write) = tokio::io::split(stream);
+                self.session(parts, read, write, &upgraded.read_buf).await;
+            }
+        }
+    }
+
+    /// Lets a socket in, or closes it, and serves it to its end. `leftover` is what the client
+    /// sent behind its handshake.
+    async fn session<R, W>(&self, parts: Parts, read: R, write: W, leftover: &[u8])
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let admitted = self.admit(&parts).await;
         drop(parts);
         let (user, user_arn, session) = match admitted {
@@ -88,7 +107,7 @@ impl Connect {
         let id = self.relay.next_socket();
         let registration = Registration { id, user, user_arn, session, outbox };
         self.relay.register(registration).await;
-        socket::serve(read, write, &upgraded.read_buf, inbox).await;
+        socket::serve(read, write, leftover, inbox).await;
         self.relay.unregister(user.user, id).await;
     }
 

@@ -44,6 +44,7 @@ async fn checked(config: &Config) -> anyhow::Result<Report> {
         account: config.account_id.clone(),
         clock,
         entropy,
+        quotas: config.quotas.clone(),
     };
     let report = async {
         let chat = Chat::open(engine.clone(), place).await.context("cannot use the store")?;

@@ -26,6 +26,15 @@ impl PublicEndpoint {
         }
         Ok(Self(join(&host, port)))
     }
+
+    /// Returns the host, which the certificate of the TLS listener is to name.
+    pub(crate) fn host(&self) -> &str {
+        match self.0.rsplit_once(':') {
+            // The last colon of an address without a port stands inside its brackets.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => &self.0,
+        }
+    }
 }
 
 /// Where a request came in, as far as the rule needs it.
@@ -181,6 +190,9 @@ mod tests {
         let parse = |text| PublicEndpoint::parse(text).map(|endpoint| endpoint.0);
         assert_eq!(parse("chat.example.org:443").unwrap(), "chat.example.org");
         assert_eq!(parse("[2001:DB8::1]:8443").unwrap(), "[2001:db8::1]:8443");
+        for (text, host) in [("a:1", "a"), ("a", "a"), ("[::1]:2", "[::1]"), ("[::1]", "[::1]")] {
+            assert_eq!(PublicEndpoint::parse(text).unwrap().host(), host);
+        }
         for text in ["wss://chat", "chat/", "chat:8443/connect", "0.0.0.0", "[::]:1", "", "a b"] {
             assert!(parse(text).is_err(), "{text}");
         }

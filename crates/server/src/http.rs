@@ -19,11 +19,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::drain::{Drain, Guard, Tasks};
+use crate::drain::{Drain, Tasks};
 use crate::refusal::{Bare, Dresser};
-use crate::timed::{Activity, Timed};
+use crate::timed::{Activity, HEAD_MS_MAX, Timed};
+use crate::tls::Tls;
+use crate::transport::Transport;
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: u32 = 1024;
@@ -39,7 +41,7 @@ const NOTICE_PAUSE_MS: u64 = 60_000;
 /// A body that is complete when the answer is.
 pub(crate) type Body = Full<Bytes>;
 /// The stream under an upgraded connection.
-pub(crate) type Stream = TokioIo<Timed<TcpStream>>;
+pub(crate) type Stream = TokioIo<Timed<Transport>>;
 
 /// Answers the requests of a listener.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -72,16 +74,33 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until the drain starts. Each holds a guard of `tasks` to its end.
-pub(crate) async fn serve<S: Service>(
-    listener: TcpListener,
-    service: Arc<S>,
-    connections_max: usize,
-    mut drain: Drain,
-    tasks: Tasks,
-) {
-    let places = Arc::new(Semaphore::new(connections_max));
-    let (accept_notice, tls_notice) = (Notice::default(), Arc::new(Notice::default()));
+/// One listener and all that its connections share.
+pub(crate) struct Front<S> {
+    pub(crate) service: Arc<S>,
+    /// The places of connections, which several listeners may share.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) drain: Drain,
+    /// Each connection holds a guard of it to its end.
+    pub(crate) tasks: Tasks,
+}
+
+impl<S> Clone for Front<S> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            places: self.places.clone(),
+            tls: self.tls.clone(),
+            drain: self.drain.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+}
+
+/// Accepts connections until the drain starts.
+pub(crate) async fn serve<S: Service>(listener: TcpListener, front: Front<S>) {
+    let Front { service, places, tls, mut drain, tasks } = front;
+    let (accept_notice, protocol_notice) = (Notice::default(), Arc::new(Notice::default()));
     loop {
         let place = tokio::select! {
             () = drain.started() => return,
@@ -94,15 +113,14 @@ pub(crate) async fn serve<S: Service>(
         };
         match accepted.and_then(|(stream, _)| prepare(stream, place)) {
             Ok((stream, connection)) => {
-                let (service, notice) = (service.clone(), tls_notice.clone());
-                tokio::spawn(run(
-                    service,
-                    stream,
-                    connection,
-                    drain.clone(),
-                    notice,
-                    tasks.guard(),
-                ));
+                let (service, tls, drain) = (service.clone(), tls.clone(), drain.clone());
+                let (notice, guard) = (protocol_notice.clone(), tasks.guard());
+                tokio::spawn(async move {
+                    let _guard = guard;
+                    if let Some(transport) = shake(stream, tls, drain.clone(), &notice).await {
+                        run(service, transport, connection, drain, &notice).await;
+                    }
+                });
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -137,14 +155,39 @@ fn prepare(stream: TcpStream, place: OwnedSemaphorePermit) -> io::Result<(TcpStr
     Ok((stream, connection))
 }
 
+/// Takes the handshake of TLS where the listener has it; none when there is nobody to talk to.
+async fn shake(
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    mut drain: Drain,
+    notice: &Notice,
+) -> Option<Transport> {
+    let Some(tls) = tls else { return Some(Transport::Plain(stream)) };
+    let handshake = timeout(Duration::from_millis(HEAD_MS_MAX), tls.accept(stream));
+    let outcome = tokio::select! {
+        () = drain.started() => return None,
+        outcome = handshake => outcome,
+    };
+    match outcome {
+        Ok(Ok(transport)) => Some(transport),
+        Ok(Err(error)) => {
+            // Clients that do not trust the certificate, and those that speak plain HTTP.
+            if notice.is_due(Instant::now()) {
+                tracing::warn!(%error, "a client on the TLS port made no handshake");
+            }
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 /// Speaks HTTP on one connection to its end, or until it is upgraded.
 async fn run<S: Service>(
     service: Arc<S>,
-    stream: TcpStream,
+    stream: Transport,
     connection: Connection,
     mut drain: Drain,
-    notice: Arc<Notice>,
-    _guard: Guard,
+    notice: &Notice,
 ) {
     let connection = Arc::new(connection);
     let refuser = service.clone();
@@ -177,8 +220,8 @@ async fn run<S: Service>(
     };
     if activity.is_tls() && notice.is_due(Instant::now()) {
         tracing::warn!(
-            "a client speaks TLS to the plain HTTP port: use http:// for this address, or put TLS \
-             in front of it"
+            "a client speaks TLS to the plain HTTP port: use http:// for this address, or the \
+             address of --tls-listen"
         );
     } else if let Err(error) = outcome {
         tracing::trace!(%error, "connection ended");

@@ -16,8 +16,6 @@ use crate::frame::{self, Close};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Refused};
 
-/// Most sockets of one user. One more takes the place of the oldest.
-pub(crate) const SOCKETS_PER_USER_MAX: usize = 10;
 /// Turns of the wheel between two pings of a socket; the relay turns it once a second.
 pub(crate) const HEARTBEAT_TURNS: usize = 30;
 /// Pings in a row that a client may leave unanswered.
@@ -111,12 +109,14 @@ pub(crate) struct Hub {
     turn: usize,
     established: Bytes,
     ping: Bytes,
+    /// Most sockets of one user. One more takes the place of the oldest.
+    sockets_max: usize,
     metrics: Arc<Metrics>,
 }
 
 impl Hub {
     /// `established` is the text of SESSION_ESTABLISHED.
-    pub(crate) fn new(established: &[u8], metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(established: &[u8], sockets_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             channels: HashMap::new(),
             users: HashMap::new(),
@@ -126,6 +126,7 @@ impl Hub {
             turn: 0,
             established: frame::text(established),
             ping: frame::ping(),
+            sockets_max,
             metrics,
         }
     }
@@ -143,7 +144,7 @@ impl Hub {
         });
         let is_new = user.sockets.is_empty();
         let replaced = user.sockets.iter().position(|socket| socket.session == session);
-        let is_full = user.sockets.len() == SOCKETS_PER_USER_MAX;
+        let is_full = user.sockets.len() >= self.sockets_max.max(1);
         if let Some(index) = replaced.or(is_full.then_some(0)) {
             user.sockets.remove(index).outbox.close(Close::Kicked);
             self.metrics.socket_closed();

@@ -67,7 +67,8 @@ mod tests {
             sink: None,
         });
         let (region, account) = ("us-east-1".to_owned(), "000000000000".to_owned());
-        let options = chat::Options { region, account, clock, entropy };
+        let options =
+            chat::Options { region, account, clock, entropy, quotas: chat::Quotas::default() };
         let chat = Chat::open(engine, options).await.unwrap();
         let call = |method: &str, path: &str, body: &'static str| chat::Call {
             route: wire::route::route(method, path, None).unwrap(),

@@ -22,6 +22,8 @@ mod refusal;
 mod request;
 mod signature;
 mod timed;
+mod tls;
+mod transport;
 
 mod connect;
 mod frame;

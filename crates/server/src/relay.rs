@@ -82,7 +82,7 @@ impl Relay {
         let handle = Handle { control: sender, next_socket: Arc::default() };
         let established = wire::event::frame::<()>("SESSION_ESTABLISHED", "SYSTEM", &[], None);
         let relay = Self {
-            hub: Hub::new(&established, metrics),
+            hub: Hub::new(&established, chat.connections_per_user_max(), metrics),
             chat,
             sink,
             control,

@@ -46,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The address that the listener was bound to.
     pub(crate) listener: SocketAddr,
+    /// The port of the TLS listener, when there is one.
+    pub(crate) tls_port: Option<u16>,
     pub(crate) public_endpoint: Option<PublicEndpoint>,
 }
 
@@ -124,7 +126,7 @@ impl Api {
             host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
             listener: self.listener,
             local: connection.local,
-            tls_port: None,
+            tls_port: self.tls_port,
         };
         messaging_endpoint(self.public_endpoint.as_ref(), &arrival)
     }

@@ -15,7 +15,7 @@ use store::postgres::Counts;
 use store::{Clock, Engine, Entropy, SystemClock, SystemEntropy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -24,16 +24,16 @@ use crate::config::{Config, Data};
 use crate::connect::Connect;
 use crate::credentials::{self, Credential};
 use crate::drain::{Drain, Tasks, Trigger};
-use crate::http;
+use crate::endpoint::PublicEndpoint;
+use crate::http::{self, Front};
 use crate::jobs;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::relay::{self, Relay, SINK_GROUPS_MAX};
 use crate::request::Api;
 use crate::signature::Signatures;
 use crate::socket::CLOSE_MS_MAX;
+use crate::tls::{self, Source, Tls};
 
-/// Connections of the API listener, sockets included.
-const CONNECTIONS_MAX: usize = 65_536;
 /// How long requests in flight may take once the drain has begun.
 const DRAIN_MS_MAX: u64 = 10_000;
 /// How long the engine may take to finish what it accepted.
@@ -52,6 +52,8 @@ pub(crate) enum StartError {
     Store(#[from] chat::OpenError),
     #[error(transparent)]
     Credential(#[from] credentials::Error),
+    #[error("cannot speak TLS")]
+    Tls(#[from] tls::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the ready line")]
@@ -60,8 +62,9 @@ pub(crate) enum StartError {
 
 /// Serves until a signal ends it.
 pub(crate) async fn run(config: Config) -> Result<(), StartError> {
-    let mut signals = Signals::new().map_err(StartError::Signals)?;
+    let mut signals = Signals::new(&config).map_err(StartError::Signals)?;
     let api = bind(config.listen)?;
+    let tls = config.tls.as_ref().map(|tls| bind(tls.listen)).transpose()?;
     let admin = bind(config.admin_listen)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -75,10 +78,11 @@ pub(crate) async fn run(config: Config) -> Result<(), StartError> {
             return Err(error);
         }
     };
-    let (running, ready) = parts.start((api, admin), counts);
+    let renewed = parts.tls.clone().filter(|tls| tls.is_reloadable());
+    let (running, ready) = parts.start(Listeners { api, tls, admin }, counts);
     writeln!(io::stdout(), "{ready}").map_err(StartError::Ready)?;
     io::stdout().flush().map_err(StartError::Ready)?;
-    signals.received().await;
+    signals.received(renewed.as_deref()).await;
     running.drain(&*engine).await;
     Ok(())
 }
@@ -97,11 +101,22 @@ async fn open(
         account: config.account_id.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        quotas: config.quotas.clone(),
     };
     let chat = Chat::open(engine, options).await?;
     let credential = root_credential(&config, &*entropy)?;
+    let host = config.public_endpoint.as_ref().map(PublicEndpoint::host);
+    let tls = config.tls.as_ref().map(|tls| Tls::open(&tls.source, host).map(Arc::new));
+    let tls = tls.transpose()?;
     let signatures = Arc::new(Signatures::new(&config.region, credential, clock));
-    Ok(Parts { config, chat, signatures, entropy, events })
+    Ok(Parts { config, chat, signatures, tls, entropy, events })
+}
+
+/// The listeners of a run.
+struct Listeners {
+    api: Listener,
+    tls: Option<Listener>,
+    admin: Listener,
 }
 
 /// A listener and the address that it got, which port 0 leaves to the system.
@@ -161,6 +176,7 @@ struct Parts {
     config: Config,
     chat: Chat,
     signatures: Arc<Signatures>,
+    tls: Option<Arc<Tls>>,
     entropy: Arc<dyn Entropy>,
     events: mpsc::Receiver<Vec<store::Committed>>,
 }
@@ -169,13 +185,13 @@ impl Parts {
     /// Starts every task; returns them and the ready line.
     fn start(
         self,
-        (api, admin): (Listener, Listener),
+        Listeners { api, tls: tls_listener, admin }: Listeners,
         counts: Option<Arc<Counts>>,
     ) -> (Running, String) {
-        let Self { config, chat, signatures, entropy, events } = self;
-        warn_of(&config, api.1, admin.1);
-        let ready =
-            format!("campanile ready api=http://{} tls=off admin=http://{}", api.1, admin.1);
+        let Self { config, chat, signatures, tls, entropy, events } = self;
+        let tls_address = tls_listener.as_ref().map(|(_, address)| *address);
+        warn_of(&config, api.1, tls_address, admin.1);
+        let ready = ready(api.1, tls_address, admin.1);
         let figures = StoreFigures { chat: chat.clone(), counts };
         let metrics = Arc::new(Metrics::new().with_store(figures));
         let (trigger, drain) = Drain::new();
@@ -199,15 +215,31 @@ impl Parts {
             metrics: metrics.clone(),
             entropy,
             listener: api.1,
+            tls_port: tls_address.map(|address| address.port()),
             public_endpoint: config.public_endpoint,
         };
         let probes = Admin { metrics, drain: drain.clone() };
         // Probes are answered to the end: that is how a balancer learns of the drain.
         let (admin_trigger, admin_drain) = Drain::new();
-        let (service, probes) = (Arc::new(service), Arc::new(probes));
-        tokio::spawn(http::serve(api.0, service, CONNECTIONS_MAX, drain, requests.clone()));
-        let (max, tasks) = (admin::CONNECTIONS_MAX, Tasks::new());
-        tokio::spawn(http::serve(admin.0, probes, max, admin_drain, tasks));
+        let plain = Front {
+            service: Arc::new(service),
+            places: Arc::new(Semaphore::new(config.connections_max)),
+            tls: None,
+            drain,
+            tasks: requests.clone(),
+        };
+        if let Some((listener, _)) = tls_listener {
+            tokio::spawn(http::serve(listener, Front { tls, ..plain.clone() }));
+        }
+        tokio::spawn(http::serve(api.0, plain));
+        let probes = Front {
+            service: Arc::new(probes),
+            places: Arc::new(Semaphore::new(admin::CONNECTIONS_MAX)),
+            tls: None,
+            drain: admin_drain,
+            tasks: Tasks::new(),
+        };
+        tokio::spawn(http::serve(admin.0, probes));
         let running = Running {
             trigger,
             _admin_trigger: admin_trigger,
@@ -220,7 +252,13 @@ impl Parts {
     }
 }
 
-fn warn_of(config: &Config, api: SocketAddr, admin: SocketAddr) {
+/// The line that tells scripts where to go.
+fn ready(api: SocketAddr, tls: Option<SocketAddr>, admin: SocketAddr) -> String {
+    let tls = tls.map_or_else(|| "off".to_owned(), |address| format!("https://{address}"));
+    format!("campanile ready api=http://{api} tls={tls} admin=http://{admin}")
+}
+
+fn warn_of(config: &Config, api: SocketAddr, tls: Option<SocketAddr>, admin: SocketAddr) {
     if !config.unknown_variables.is_empty() {
         let names = config.unknown_variables.join(", ");
         tracing::warn!("unknown variables are ignored: {names}");
@@ -229,6 +267,12 @@ fn warn_of(config: &Config, api: SocketAddr, admin: SocketAddr) {
         tracing::warn!(
             "the API listens on {api}, not on loopback only: whoever has the root credential may \
              do everything, and plain HTTP hides nothing"
+        );
+    }
+    if let Some(tls) = tls.filter(|tls| !tls.ip().to_canonical().is_loopback()) {
+        tracing::warn!(
+            "the API listens on {tls}, not on loopback only: whoever has the root credential may \
+             do everything"
         );
     }
     if !admin.ip().to_canonical().is_loopback() {
@@ -270,20 +314,42 @@ impl Running {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Caught only where it has a meaning; elsewhere it ends the process, as it always does.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(config: &Config) -> io::Result<Self> {
+        let renews = matches!(&config.tls, Some(tls) if matches!(tls.source, Source::Files { .. }));
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: renews.then(|| signal(SignalKind::hangup())).transpose()?,
         })
     }
 
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Returns once the server is to end; meanwhile SIGHUP renews the certificate.
+    async fn received(&mut self, renewed: Option<&Tls>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = hung_up(self.hang_up.as_mut()) => match renewed.map(Tls::reload) {
+                    Some(Ok(())) => tracing::info!("the certificate was read again"),
+                    Some(Err(error)) => {
+                        let error = anyhow::Error::new(error);
+                        tracing::error!("the certificate stays as it was: {error:#}");
+                    }
+                    None => {}
+                },
+            }
         }
+    }
+}
+
+async fn hung_up(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

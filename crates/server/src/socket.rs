@@ -62,6 +62,8 @@ struct Session {
     /// means nothing.
     is_deaf: bool,
     is_lost: bool,
+    /// TLS has taken the last frames and may still hold some of them back.
+    is_unflushed: bool,
 }
 
 impl Session {
@@ -71,7 +73,8 @@ impl Session {
 
     /// Both sides have said goodbye, or nobody is there to say it to.
     fn is_over(&self) -> bool {
-        self.is_lost || (!self.is_open() && self.has_client_closed && self.backlog.is_empty())
+        let is_written = self.backlog.is_empty() && !self.is_unflushed;
+        self.is_lost || (!self.is_open() && self.has_client_closed && is_written)
     }
 
     fn close(&mut self, why: Close) {
@@ -151,7 +154,10 @@ where
                 session.patience = Some(Instant::now() + Duration::from_millis(STUCK_MS_MAX));
             }
             written = write_some(&mut write, &mut session.backlog),
-                if !session.backlog.is_empty() => session.is_lost |= written.is_err(),
+                if !session.backlog.is_empty() || session.is_unflushed => {
+                    session.is_lost |= written.is_err();
+                    session.is_unflushed = written.unwrap_or(false);
+                }
             count = read.read(&mut scratch), if !session.has_client_closed => match count {
                 Ok(count @ 1..) => {
                     if session.heard(&scratch[..count]) && let Some(watch) = &watch {
@@ -200,8 +206,16 @@ async fn closing(watch: Option<&crate::outbox::Watch>) {
     }
 }
 
-/// Writes once, as many waiting frames as fit. Nothing is lost when it is dropped while it waits.
-async fn write_some<W: AsyncWrite + Unpin>(write: &mut W, backlog: &mut Backlog) -> io::Result<()> {
+/// Writes once, as many waiting frames as fit, or flushes when none waits; returns whether all that
+/// waited is written and still to be flushed. Nothing is lost when it is dropped while it waits.
+async fn write_some<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    backlog: &mut Backlog,
+) -> io::Result<bool> {
+    if backlog.is_empty() {
+        write.flush().await?;
+        return Ok(false);
+    }
     let written = poll_fn(|cx| {
         let mut slices = [IoSlice::new(&[]); BATCH_FRAMES_MAX];
         let count = backlog.slices(&mut slices);
@@ -212,7 +226,7 @@ async fn write_some<W: AsyncWrite + Unpin>(write: &mut W, backlog: &mut Backlog)
         return Err(io::ErrorKind::WriteZero.into());
     }
     backlog.advance(written);
-    Ok(())
+    Ok(backlog.is_empty())
 }
 
 #[cfg(test)]

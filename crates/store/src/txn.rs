@@ -261,7 +261,8 @@ impl Txn {
         Ok(self.row(key).await?.current(key))
     }
 
-    /// Returns a counter's sum as it was read, without a check and without the adds to come.
+    /// Returns a counter's sum as it was read, without a check and without the adds to come. If the
+    /// transaction's own adds then pass a bound after all, that is a conflict: it may run again.
     pub async fn peek_count(&mut self, key: &Key) -> Result<i64, Unavailable> {
         debug_assert_eq!(key.table().kind, Kind::Counter, "only counters have a sum");
         Ok(self.peek_entry(key).await?.map_or(0, |entry| entry.count()))
@@ -365,8 +366,14 @@ impl Txn {
             return Err(Failure::Unavailable(Unavailable::new("a transaction names no home")));
         };
         let engine = Arc::clone(&self.engine);
+        let is_counter = |key: &&Key| key.table().kind == Kind::Counter;
+        let peeked: Vec<Key> = self.rows.keys().filter(is_counter).cloned().collect();
         let batch = self.into_batch(name, home);
-        engine.commit(batch).await.map(Some)
+        match engine.commit(batch).await {
+            // The transaction knew the counter and left room: it has grown since.
+            Err(Failure::Bound(key)) if peeked.contains(&key) => Err(Failure::Conflict(key)),
+            answer => answer.map(Some),
+        }
     }
 
     fn into_batch(self, name: &'static str, home: Uid) -> Batch {

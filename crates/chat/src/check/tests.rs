@@ -23,6 +23,12 @@ async fn world() -> World {
     world.send_with(&channel, &alice, json!({ "Target": target })).await.expect("is sent");
     assert!(world.leave(&channel, &alice, &bob).await.is_ok());
     assert!(world.join_as(&channel, &alice, &bob, "HIDDEN").await.is_ok());
+    let dave = world.create_user("dave").await;
+    let erin = world.create_user("erin").await;
+    for (channel, banned) in [(&channel, &dave), (&channel, &erin), (&gone, &dave)] {
+        assert!(world.ban(channel, &alice, banned).await.is_ok());
+    }
+    assert!(world.delete(&format!("/app-instance-users/{}", label(&erin)), "").await.is_ok());
     assert!(world.delete(&format!("/channels/{}", label(&gone)), &alice).await.is_ok());
     assert!(world.delete(&format!("/app-instance-users/{}", label(&bob)), "").await.is_ok());
     world
@@ -113,8 +119,14 @@ async fn leftovers_of_what_no_job_will_purge_are_found() {
     let world = world().await;
     let gone = Uid([7; 16]);
     let mut batch = Batch::new("leftovers", gone);
-    let ban = Key::new(&CHANNEL_BAN).uid(gone).uid(gone);
-    batch.puts.push(Put { key: ban, value: Vec::new() });
+    let bob = json!({ "uid": gone, "kind": "User", "id": "bob", "name": "bob" });
+    let ban = json!({
+        "channel": gone, "channel_id": "room", "member": bob, "created_by": bob, "created_ms": 1,
+    });
+    let key = crate::messaging::channel_ban::key_of(gone, gone);
+    batch.puts.push(Put { key, value: store::codec::encode(&ban) });
+    let key = Key::new(&crate::messaging::channel_ban::CHANNEL_BAN_BY_MEMBER).uid(gone).uid(gone);
+    batch.puts.push(Put { key, value: b"room".to_vec() });
     let tags = json!({ "uid": gone, "tags": {} });
     let tags = Put { key: crate::identity::tags::key_of(gone), value: store::codec::encode(&tags) };
     batch.puts.push(tags);
@@ -122,5 +134,5 @@ async fn leftovers_of_what_no_job_will_purge_are_found() {
     batch.adds.push(Add { key: count, delta: 0, max: None });
     world.chat.0.store.engine().commit(batch).await.expect("is written");
     let found = tables_with_findings(&world).await;
-    assert_eq!(found, ["resource_tag", "channel_ban", "resource_count", "home"]);
+    assert_eq!(found, ["channel_ban", "resource_tag", "resource_count", "home"]);
 }

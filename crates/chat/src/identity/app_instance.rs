@@ -109,7 +109,7 @@ impl Handle<CreateAppInstance> for Chat {
         tx.get::<AppInstance>(&instance.key()).await?;
         tx.put(&instance);
         tags::attach(tx, instance.uid, input.tags.as_deref().map(tags::of_identity))?;
-        tx.add(limits::APP_INSTANCES.key(ACCOUNT), 1, Some(limits::APP_INSTANCES.max));
+        tx.add(limits::APP_INSTANCES.key(ACCOUNT), 1, Some(cx.max(&limits::APP_INSTANCES)));
         token.remember(tx, "", instance.uid);
         Ok(answer(instance.uid))
     }

@@ -86,7 +86,7 @@ impl Handle<CreateAppInstanceAdmin> for Chat {
         tx.hold(record.admin.uid);
         tx.put(&record);
         let quota = limits::APP_INSTANCE_ADMINS;
-        tx.add(quota.key(app_instance), 1, Some(quota.max));
+        tx.add(quota.key(app_instance), 1, Some(cx.max(&quota)));
         Ok(Reply::Ready(CreateAppInstanceAdminResponse {
             app_instance_admin: Some(record.admin.identity_of_admin(cx, app_instance)),
             app_instance_arn: Some(cx.app_instance_arn(app_instance)),

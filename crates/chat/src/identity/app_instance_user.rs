@@ -150,7 +150,7 @@ impl Handle<CreateAppInstanceUser> for Chat {
         tx.put(&user);
         tags::attach(tx, user.uid, input.tags.as_deref().map(tags::of_identity))?;
         let quota = limits::APP_INSTANCE_USERS;
-        tx.add(quota.key(app_instance), 1, Some(quota.max));
+        tx.add(quota.key(app_instance), 1, Some(cx.max(&quota)));
         token.remember(tx, id, user.uid);
         Ok(answer)
     }

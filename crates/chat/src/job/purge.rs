@@ -16,7 +16,7 @@ use crate::identity::tags;
 use crate::job::{Doomed, Left};
 use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
 use crate::messaging::channel::{self, Channel};
-use crate::messaging::channel_ban::CHANNEL_BAN;
+use crate::messaging::channel_ban::{self, CHANNEL_BAN_BY_MEMBER, ChannelBan};
 use crate::messaging::channel_membership::{self, CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership};
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
@@ -54,7 +54,7 @@ impl Below<'_> {
         self.tx.set_home(self.uid);
         let all = self.records(channel_membership::remove).await?
             && self.records(channel_moderator::remove).await?
-            && self.rows(&CHANNEL_BAN).await?
+            && self.records(channel_ban::remove).await?
             && self.rows(&CHANNEL_MESSAGE).await?;
         self.own(all).await
     }
@@ -88,16 +88,18 @@ impl Below<'_> {
         let channel = Channel::key_of(app_instance, &id);
         let membership = ChannelMembership::key_of(uid, self.uid);
         let moderator = channel_moderator::key_of(uid, self.uid);
-        let keys = [instance, channel, membership, moderator];
+        let ban = channel_ban::key_of(uid, self.uid);
+        let keys = [instance, channel, membership, moderator, ban];
         tx.load(&keys).await?;
-        let [instance, channel, membership, moderator] = &keys;
+        let [instance, channel, membership, moderator, ban] = &keys;
         // The name may belong to another channel by now.
         let channel = tx.get::<Channel>(channel).await?.filter(|channel| channel.uid == uid);
         let is_heard = tx.exists(instance).await?;
         let membership: Option<ChannelMembership> = tx.get(membership).await?;
         let moderator: Option<ChannelModerator> = tx.get(moderator).await?;
+        let ban: Option<ChannelBan> = tx.get(ban).await?;
         // The home of a channel that was purged meanwhile must not come back.
-        let is_below = membership.is_some() || moderator.is_some();
+        let is_below = membership.is_some() || moderator.is_some() || ban.is_some();
         tx.set_home(if is_below { uid } else { self.uid });
         if let Some(membership) = membership {
             match channel.filter(|_| is_heard) {
@@ -108,12 +110,18 @@ impl Below<'_> {
         if let Some(moderator) = moderator {
             channel_moderator::remove(tx, &moderator);
         }
+        if let Some(ban) = ban {
+            channel_ban::remove(tx, &ban);
+        }
         Ok(Left::More)
     }
 
-    /// Returns the first channel that the user is in or moderates: index row, uid and id.
+    /// Returns the first channel that the user is in, moderates or is banned from: index row, uid
+    /// and id.
     async fn first_channel(&self) -> Result<Option<(Key, Uid, String)>> {
-        for table in [&CHANNEL_MEMBERSHIP_BY_MEMBER, &CHANNEL_MODERATOR_BY_MODERATOR] {
+        for table in
+            [&CHANNEL_MEMBERSHIP_BY_MEMBER, &CHANNEL_MODERATOR_BY_MODERATOR, &CHANNEL_BAN_BY_MEMBER]
+        {
             let range = Range::prefix(Key::new(table).uid(self.uid));
             if let Some(row) = self.view.list(&range, 1, Direction::Forward).await?.pop() {
                 let mut parts = Parts::new(&row.key);

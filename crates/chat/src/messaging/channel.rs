@@ -208,7 +208,7 @@ impl Handle<CreateChannel> for Chat {
         tx.hold(app_instance);
         tx.put(&channel);
         tags::attach(tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
-        tx.add(limits::CHANNELS.key(app_instance), 1, Some(limits::CHANNELS.max));
+        tx.add(limits::CHANNELS.key(app_instance), 1, Some(cx.max(&limits::CHANNELS)));
         found(cx, tx, &channel, moderators, members).await?;
         token.remember(tx, &channel.id, channel.uid);
         Ok(answer(&channel.id))

@@ -2,7 +2,9 @@
 //!
 //! Key: channel and member, both by uid, so a re-created user is no member. Indexes: the member's
 //! channels (whose row's version is the join), and the hidden members of a channel. The counters of
-//! channel and member equal the rows.
+//! channel and member equal the rows. Several at once: `batch.rs`.
+
+mod batch;
 
 use serde::{Deserialize, Serialize};
 use store::{Audience, Direction, Entry, Index, Key, Kind, Range, Record, Table, Txn, Uid};
@@ -128,15 +130,21 @@ pub(crate) async fn enter(
     membership: &ChannelMembership,
     effect: Option<Effect>,
 ) -> Result<()> {
+    put(cx, tx, membership).await?;
+    tell(cx, tx, event::Kind::CreateChannelMembership, channel, membership, effect).await
+}
+
+/// Puts a membership that is not there yet.
+async fn put(cx: &Cx, tx: &mut Txn, membership: &ChannelMembership) -> Result<()> {
     let member = membership.member.uid;
     tx.exists(&membership.key()).await?;
     tx.hold(member);
     tx.put(membership);
     let quota = limits::CHANNEL_MEMBERSHIPS;
-    tx.add(quota.key(channel.uid), 1, Some(quota.max));
+    tx.add(quota.key(membership.channel), 1, Some(cx.max(&quota)));
     let quota = limits::USER_MEMBERSHIPS;
-    tx.add(quota.key(member), 1, Some(quota.max));
-    tell(cx, tx, event::Kind::CreateChannelMembership, channel, membership, effect).await
+    tx.add(quota.key(member), 1, Some(cx.max(&quota)));
+    Ok(())
 }
 
 /// Removes a membership that was got and tells those who are to know.

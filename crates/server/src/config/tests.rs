@@ -65,8 +65,6 @@ fn settings_of_later_versions_are_refused_wherever_they_stand() {
         let line = refusal(&[("config", &path)], &[]);
         assert_eq!(line, format!("{name} (in {path}) {end}"));
     }
-    let (_folder, path) = file("[quota]\nchannels = 3");
-    assert!(refusal(&[("config", &path)], &[]).ends_with(end));
 }
 
 #[test]
@@ -146,4 +144,48 @@ fn half_a_credential_is_refused() {
     assert!(refusal(&[], &[("CAMPANILE_SECRET_ACCESS_KEY", "test")]).ends_with("both or none"));
     let pair = [("CAMPANILE_ACCESS_KEY_ID", "test"), ("CAMPANILE_SECRET_ACCESS_KEY", "test")];
     assert!(resolve(&[], &pair).unwrap().credential.is_some());
+}
+
+fn quota(config: &Config, name: &str) -> i64 {
+    let mut quotas = config.quotas.list();
+    quotas.find(|quota| quota.name == name).expect("there is such a quota").max
+}
+
+#[test]
+fn each_quota_is_a_setting_of_its_own() {
+    let text = "[quota]\nchannels = 1\nmoderators = '2'\nflows = 3";
+    let (_folder, path) = file(text);
+    let flags = [("quota", "channels=10,users=20"), ("config", path.as_str())];
+    let config = resolve(&flags, &[("CAMPANILE_QUOTA", "channels=100, moderators=200")]).unwrap();
+    let values = ["channels", "users", "moderators", "flows", "memberships"];
+    assert_eq!(values.map(|name| quota(&config, name)), [10, 20, 200, 3, 10_000]);
+}
+
+#[test]
+fn a_quota_that_makes_no_sense_names_its_place() {
+    for (value, problem) in [
+        ("channels", "channels is not NAME=VALUE"),
+        ("channels=x", "channels: x is not a count"),
+        ("channels=-1", "-1 is not a count from 0 to 1000000000000"),
+        ("rooms=1", "rooms is not a quota"),
+        ("channels=1,", " is not NAME=VALUE"),
+    ] {
+        let line = refusal(&[("quota", value)], &[]);
+        assert!(line.starts_with(&format!("--quota: {problem}")), "{line}");
+        assert!(refusal(&[], &[("CAMPANILE_QUOTA", value)]).starts_with("CAMPANILE_QUOTA: "));
+    }
+    let (_folder, path) = file("[quota]\nchannels = [3]");
+    assert!(
+        refusal(&[("config", &path)], &[]).starts_with(&format!("quota (in {path}): channels"))
+    );
+}
+
+#[test]
+fn connections_are_a_count_above_zero() {
+    assert_eq!(resolve(&[], &[]).unwrap().connections_max, 65_536);
+    assert_eq!(resolve(&[("max-connections", "1")], &[]).unwrap().connections_max, 1);
+    for value in ["0", "-1", "x", "1000001", ""] {
+        let line = refusal(&[("max-connections", value)], &[]);
+        assert_eq!(line, format!("--max-connections: {value} is not a count from 1 to 1000000"));
+    }
 }

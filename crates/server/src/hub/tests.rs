@@ -6,6 +6,7 @@ const ALICE: Uid = Uid([1; 16]);
 const BOB: Uid = Uid([2; 16]);
 const ROOM: Uid = Uid([7; 16]);
 const OTHER_ROOM: Uid = Uid([8; 16]);
+const SOCKETS_PER_USER_MAX: usize = 10;
 
 /// A hub and a counter for the ids of its sockets.
 struct Scene {
@@ -39,7 +40,11 @@ impl Client {
 impl Scene {
     fn new() -> Self {
         let metrics = Arc::new(Metrics::new());
-        Self { hub: Hub::new(b"established", metrics.clone()), metrics, next: 0 }
+        Self {
+            hub: Hub::new(b"established", SOCKETS_PER_USER_MAX, metrics.clone()),
+            metrics,
+            next: 0,
+        }
     }
 
     fn connect(&mut self, user: Uid, session: &str) -> (Client, Option<Load>) {

@@ -60,7 +60,8 @@ mod tests {
             sink: None,
         });
         let (region, account) = ("us-east-1".to_owned(), "000000000000".to_owned());
-        let options = chat::Options { region, account, clock, entropy };
+        let options =
+            chat::Options { region, account, clock, entropy, quotas: chat::Quotas::default() };
         let chat = Chat::open(engine, options).await.unwrap();
         Metrics::new().with_store(StoreFigures { chat, counts }).to_text()
     }

@@ -274,6 +274,28 @@ async fn records_learn_their_version_when_decoded() {
 }
 
 #[tokio::test]
+async fn bound_of_a_counter_that_was_peeked_at_is_a_conflict() {
+    let fixture = Fixture::new();
+    let tally = Key::new(&TALLY);
+    for (peeks, room_left) in [(false, 3), (true, 2)] {
+        let mut txn = fixture.begin();
+        if peeks {
+            txn.peek_count(&tally).await.expect("reads");
+        }
+        let mut other = fixture.begin();
+        other.add(tally.clone(), 1, None);
+        other.commit("other").await.expect("has no bound");
+        txn.add(tally.clone(), room_left + 1, Some(4));
+        let refused = txn.commit("full").await.expect_err("the bound is passed");
+        match refused {
+            Failure::Conflict(key) if peeks => assert_eq!(key, tally),
+            Failure::Bound(key) if !peeks => assert_eq!(key, tally),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn raw_rows_counters_and_events_join_the_batch() {
     let (sink, mut events) = mpsc::channel(4);
     let fixture = Fixture::with_sink(Some(sink));
