@@ -39,12 +39,14 @@ fn number(variable: &str, default: u64) -> u64 {
 async fn judge_all(make: impl AsyncFn() -> Place, seed_count: u64) -> Coverage {
     let first = number("CAMPANILE_TEST_SEED", 1);
     let mut coverage = Coverage::default();
+    let mut divergences = Vec::new();
     for seed in first..first + number("CAMPANILE_TEST_SEEDS", seed_count) {
         match judge(&make, seed, STEPS).await {
             Ok(driven) => coverage.add(&driven),
-            Err(text) => panic!("{text}"),
+            Err(text) => divergences.push(text),
         }
     }
+    assert!(divergences.is_empty(), "{}", divergences.join("\n\n"));
     coverage
 }
 

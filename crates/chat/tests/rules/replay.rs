@@ -41,6 +41,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Request(operation, _) => operation.name,
+            _ => "",
+        }
+    }
+
     fn draw(dice: &Dice) -> Self {
         match dice.below(200) {
             0..16 => Step::Jobs(dice.of(&[1, 1, 2, 100])),
@@ -98,6 +105,8 @@ impl Coverage {
 /// Where a run left the model, and what was asked until then.
 pub(crate) struct Divergence {
     step: usize,
+    /// What the step was about.
+    name: &'static str,
     text: String,
     said: String,
 }
@@ -118,7 +127,7 @@ async fn replay(place: Place, steps: &[Step]) -> Result<Coverage, Divergence> {
         run.world.clock.advance(STEP_MS);
         run.model.now_ms = run.world.clock.now_ms();
         if let Err(text) = run.step(*step).await {
-            return Err(Divergence { step: number, text, said: run.said });
+            return Err(Divergence { step: number, name: step.name(), text, said: run.said });
         }
     }
     Ok(run.coverage)
@@ -252,8 +261,13 @@ fn normalise(value: &mut Value) {
     }
 }
 
-/// Leaves out what a sequence can lose and still fail: halves, then ever smaller parts.
-async fn shrink(make: &impl AsyncFn() -> Place, mut steps: Vec<Step>) -> Vec<Step> {
+/// Leaves out what a sequence can lose and still fail in a step of this name: halves, then ever
+/// smaller parts.
+async fn shrink(
+    make: &impl AsyncFn() -> Place,
+    name: &'static str,
+    mut steps: Vec<Step>,
+) -> Vec<Step> {
     let mut replays = 0;
     let mut part = steps.len().div_ceil(2);
     while part > 0 && replays < SHRINK_REPLAYS_MAX {
@@ -263,11 +277,11 @@ async fn shrink(make: &impl AsyncFn() -> Place, mut steps: Vec<Step>) -> Vec<Ste
             shorter.drain(from..steps.len().min(from + part));
             replays += 1;
             match replay(make().await, &shorter).await {
-                Err(divergence) => {
+                Err(divergence) if divergence.name == name => {
                     shorter.truncate(divergence.step + 1);
                     steps = shorter;
                 }
-                Ok(_) => from += part,
+                _ => from += part,
             }
         }
         part /= 2;
@@ -290,12 +304,11 @@ pub(crate) async fn judge(
         Err(divergence) => divergence,
     };
     steps.truncate(first.step + 1);
-    let steps = shrink(&make, steps).await;
+    let steps = shrink(&make, first.name, steps).await;
     let (last, count) = (replay(make().await, &steps).await.err(), steps.len());
-    let last = last.unwrap_or(Divergence { step: 0, text: String::new(), said: String::new() });
+    let (said, last) = last.map(|last| (last.said, last.text)).unwrap_or_default();
     let Divergence { step, text, .. } = first;
     Err(format!(
-        "seed {seed}, step {step}: {text}\n\nshortened to {count} steps:\n{}\n{}",
-        last.said, last.text
+        "seed {seed}, step {step}: {text}\n\nshortened to {count} steps:\n{said}\n{last}"
     ))
 }

@@ -116,6 +116,9 @@ impl Model {
     pub(super) fn associate_flow(&mut self, r: &Request, caller: &Written, arn: &str) -> Outcome {
         self.require_role(caller, arn, "associate or disassociate a channel flow")?;
         let flow = r.needed("ChannelFlowArn");
+        if kind_of(flow) != Kind::ChannelFlow {
+            return Err(BAD_REQUEST);
+        }
         let inside = app_instance_of(flow) == app_instance_of(arn);
         if !inside || !self.flows.contains_key(flow) {
             return Err(NOT_FOUND);
@@ -134,6 +137,9 @@ impl Model {
         arn: &str,
     ) -> Outcome {
         self.require_role(caller, arn, "associate or disassociate a channel flow")?;
+        if kind_of(r.needed("ChannelFlowArn")) != Kind::ChannelFlow {
+            return Err(BAD_REQUEST);
+        }
         if self.channels[arn].flow.as_deref() != Some(r.needed("ChannelFlowArn")) {
             return Err(NOT_FOUND);
         }

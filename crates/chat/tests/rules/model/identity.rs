@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     AppInstance, BAD_REQUEST, CONFLICT, FORBIDDEN, Kind, Model, NOT_FOUND, Outcome, Owed, Person,
-    Refusal, Written, dense, kind_of, made, page,
+    Refusal, Written, app_instance_of, dense, kind_of, made, page,
 };
 use crate::model::membership::Membership;
 use crate::operation::Request;
@@ -194,8 +194,9 @@ impl Model {
 
     pub(super) fn describe_bot(&mut self, r: &Request) -> Outcome {
         let arn = r.needed("AppInstanceBotArn");
+        let inside = self.app_instances.contains_key(&app_instance_of(arn));
         let bot = self.require_bot(arn).map_err(|refusal| match refusal {
-            FORBIDDEN => NOT_FOUND,
+            FORBIDDEN if inside => NOT_FOUND,
             other => other,
         })?;
         Ok(dense(json!({ "AppInstanceBot": {

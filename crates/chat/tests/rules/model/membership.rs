@@ -103,8 +103,13 @@ impl Model {
         arn: &str,
     ) -> Outcome {
         let hidden = r.text("Type") == Some("HIDDEN");
-        let named: BTreeSet<String> = r.texts("MemberArns").into_iter().collect();
-        let himself = named == BTreeSet::from([caller.arn.clone()]);
+        let mut named: Vec<String> = Vec::new();
+        for member in r.texts("MemberArns") {
+            if !named.contains(&member) {
+                named.push(member);
+            }
+        }
+        let himself = named == [caller.arn.clone()];
         self.require_role(caller, arn, adding(hidden, himself))?;
         refuse_sub_channel(r)?;
         let (mut members, mut errors) = (Vec::new(), Vec::new());
