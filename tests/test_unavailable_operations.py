@@ -22,6 +22,9 @@ AVAILABLE = {
     "CreateChannelModerator", "DescribeChannelModerator", "ListChannelModerators", "DeleteChannelModerator",
     "CreateChannelBan", "DescribeChannelBan", "ListChannelBans", "DeleteChannelBan",
     "BatchCreateChannelMembership",
+    "UpdateChannel", "UpdateChannelReadMarker", "GetChannelMembershipPreferences", "PutChannelMembershipPreferences",
+    "ListChannelMembershipsForAppInstanceUser", "DescribeChannelMembershipForAppInstanceUser",
+    "ListChannelsModeratedByAppInstanceUser", "DescribeChannelModeratedByAppInstanceUser", "SearchChannels",
 }
 SERVICES = ("chime-sdk-identity", "chime-sdk-messaging")
 MODELS = {name: botocore.session.get_session().get_service_model(name) for name in SERVICES}
@@ -125,10 +128,9 @@ def test_an_unknown_bearer_is_refused_first(server, arns, service, name):
 def test_an_invalid_request_is_told_what_is_wrong_instead(server, arns, service, name):
     arguments = smallest_input(service, name, arns)
     shape = MODELS[service].operation_model(name).input_shape
-    resource = next((member for member in shape.required_members
-                     if member.lower().endswith("arn") and member != "ChimeBearer"), None)
-    # The two lists and the search name no resource that is required, but have a page size.
-    arguments |= {resource: "not-an-arn" * 200} if resource else {"MaxResults": 51}
+    resource = next(member for member in shape.required_members
+                    if member.lower().endswith("arn") and member != "ChimeBearer")
+    arguments[resource] = "not-an-arn" * 200
     with refusal("BadRequest") as caught:
         call(server, service, name, arguments, checked=False)
     assert "failed to satisfy constraint" in caught.value.response["Error"]["Message"]

@@ -22,8 +22,10 @@ use crate::limits::{ACCOUNT, RESOURCE_COUNT};
 use crate::messaging::channel::Channel;
 use crate::messaging::channel_ban::ChannelBan;
 use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::channel_membership_preferences::ChannelMembershipPreferences;
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, ChannelMessage};
 use crate::messaging::channel_moderator::ChannelModerator;
+use crate::messaging::channel_read_marker::ChannelReadMarker;
 
 /// Rows of one read.
 const ROWS_PER_READ: usize = 1_000;
@@ -61,6 +63,11 @@ pub(crate) trait Proof: Record {
 
     /// The uids of resources without which this record has no meaning.
     fn refers_to(&self) -> Vec<Uid>;
+
+    /// The record without which this one must not be there.
+    fn beside(&self) -> Option<Key> {
+        None
+    }
 
     /// The uid that others refer to, if this record is a resource.
     fn uid(&self) -> Option<Uid> {
@@ -132,6 +139,8 @@ impl Check {
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;
+        self.records::<ChannelReadMarker>().await?;
+        self.records::<ChannelMembershipPreferences>().await?;
         self.records::<ChannelModerator>().await?;
         self.records::<ChannelBan>().await?;
         self.records::<ResourceTags>().await?;
@@ -165,17 +174,19 @@ impl Check {
     async fn records<R: Proof>(&mut self) -> Result<()> {
         let mut rows = self.page(R::TABLE, None).await?;
         while let Some(last) = rows.last().cloned() {
-            let mut indexes = Vec::new();
+            let (mut indexes, mut beside) = (Vec::new(), Vec::new());
             for row in &rows {
                 match row.decode::<R>() {
                     Ok(record) => {
                         self.record(row, &record);
                         record.indexes(&mut indexes);
+                        beside.extend(record.beside().map(|key| (record.key(), key)));
                     }
                     Err(_) => self.find(R::TABLE, &row.key, "the value must be readable"),
                 }
             }
             self.index_rows(&indexes).await?;
+            self.rows_beside(&beside).await?;
             rows = self.page(R::TABLE, Some(&last)).await?;
         }
         Ok(())
@@ -199,6 +210,15 @@ impl Check {
                 reached.message_ms = reached.message_ms.max(stamp.ms);
             }
         }
+    }
+
+    async fn rows_beside(&mut self, beside: &[(Key, Key)]) -> Result<()> {
+        let keys: Vec<Key> = beside.iter().map(|(_, key)| key.clone()).collect();
+        let rows = self.view.entries(&keys).await?;
+        for ((key, _), _) in beside.iter().zip(rows).filter(|(_, row)| row.is_none()) {
+            self.find(key.table(), key.bytes(), "the record that it goes with must be there");
+        }
+        Ok(())
     }
 
     async fn index_rows(&mut self, indexes: &[store::Index]) -> Result<()> {

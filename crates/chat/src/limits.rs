@@ -100,6 +100,11 @@ impl Quota {
     }
 }
 
+/// Returns the counter of a channel's hidden members, which are among its memberships. No quota.
+pub(crate) fn hidden_memberships(channel: Uid) -> Key {
+    Key::new(&RESOURCE_COUNT).uid(channel).text("hidden_memberships")
+}
+
 /// Content of a STANDARD message, in UTF-8 bytes (developer guide, message types).
 pub(crate) const STANDARD_CONTENT_BYTES_MAX: usize = 4_096;
 /// Content of a CONTROL message, in UTF-8 bytes (developer guide, message types).
@@ -107,10 +112,26 @@ pub(crate) const CONTROL_CONTENT_BYTES_MAX: usize = 30;
 /// All names and values of MessageAttributes together, in UTF-8 bytes (developer guide).
 pub(crate) const MESSAGE_ATTRIBUTES_BYTES_MAX: usize = 1_024;
 
+/// A FilterRule, in UTF-8 bytes (developer guide, message filters).
+pub(crate) const FILTER_RULE_BYTES_MAX: usize = 2_048;
+/// Branches of `$or` in a FilterRule (developer guide, message filters).
+pub(crate) const FILTER_RULE_BRANCHES_MAX: usize = 5;
+/// Attribute names and values in a FilterRule (developer guide, message filters).
+pub(crate) const FILTER_RULE_COMPLEXITY_MAX: usize = 20;
+
 /// Items of a page when MaxResults is absent. Undocumented; the model's maximum.
 pub(crate) const PAGE_DEFAULT: usize = 50;
 /// Reads that one filtering list may make before it returns a short page with a token.
 pub(crate) const PAGE_READS_MAX: usize = 10;
+
+/// Index rows that one read of a search takes, over all the members whose channels it compares.
+pub(crate) const SEARCH_ROWS_PER_READ: usize = 1_000;
+/// Members whose channels a search compares row by row: those with the fewest.
+pub(crate) const SEARCH_LEADERS_MAX: usize = 4;
+/// Channels that one step of a search looks at closely.
+pub(crate) const SEARCH_CANDIDATES_MAX: usize = 100;
+/// Rows that a search asks for by their keys in one read.
+pub(crate) const SEARCH_POINTS_PER_READ: usize = 1_000;
 
 /// Runs of a handler whose commits keep meeting a conflict, before the caller gets a 503.
 pub(crate) const ATTEMPTS_MAX: usize = 20;

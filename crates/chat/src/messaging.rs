@@ -1,20 +1,26 @@
 //! The messaging service: channels, who is in them, what is said there, and who listens.
 
+pub(crate) mod app_instance_user_channels;
 pub(crate) mod channel;
 pub(crate) mod channel_ban;
 pub(crate) mod channel_membership;
+pub(crate) mod channel_membership_preferences;
 pub(crate) mod channel_message;
 pub(crate) mod channel_moderator;
+pub(crate) mod channel_read_marker;
+pub(crate) mod search;
 pub(crate) mod session;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 10] = [
+pub(crate) static TABLES: [&Table; 12] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel_membership::CHANNEL_MEMBERSHIP,
     &channel_membership::CHANNEL_MEMBERSHIP_HIDDEN,
     &channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER,
+    &channel_read_marker::CHANNEL_READ_MARKER,
+    &channel_membership_preferences::CHANNEL_MEMBERSHIP_PREFERENCES,
     &channel_moderator::CHANNEL_MODERATOR,
     &channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR,
     &channel_ban::CHANNEL_BAN,

@@ -9,20 +9,15 @@ use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::limits;
 
-/// The walk of one page through a range of rows.
-pub(crate) struct Walk {
-    range: Range,
-    direction: Direction,
+/// One page of a list: its room, its reads, and the position behind which the next one begins.
+pub(crate) struct Page {
     context: Vec<u8>,
     room: usize,
     reads: usize,
     position: Option<Vec<u8>>,
-    read: usize,
-    passed: usize,
-    exhausted: bool,
 }
 
-impl Walk {
+impl Page {
     /// Starts at the place that `next_token` names, or at the beginning.
     ///
     /// `context` names the operation and everything that chose the rows, so that a token of
@@ -33,8 +28,6 @@ impl Walk {
     pub(crate) fn start(
         cx: &Cx,
         context: &[&[u8]],
-        range: Range,
-        direction: Direction,
         max_results: Option<i32>,
         next_token: Option<&str>,
     ) -> Result<Self> {
@@ -52,39 +45,85 @@ impl Walk {
             }
         };
         let room = max_results.and_then(|max| usize::try_from(max).ok());
-        Ok(Self {
-            range,
-            direction,
-            context: bound,
-            room: room.unwrap_or(limits::PAGE_DEFAULT),
-            reads: 0,
-            position,
-            read: 0,
-            passed: 0,
-            exhausted: false,
-        })
+        Ok(Self { context: bound, room: room.unwrap_or(limits::PAGE_DEFAULT), reads: 0, position })
+    }
+
+    /// Returns the position that has been reached; nothing at the beginning.
+    pub(crate) fn position(&self) -> Option<&[u8]> {
+        self.position.as_deref()
+    }
+
+    /// Whether another read may be made for this page, which is counted.
+    pub(crate) fn may_read(&mut self) -> bool {
+        let may = self.has_room() && self.reads < limits::PAGE_READS_MAX;
+        self.reads += usize::from(may);
+        may
+    }
+
+    /// Whether another row fits into the page.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room > 0
+    }
+
+    /// Moves to the position of what was taken into the page or left out.
+    pub(crate) fn pass(&mut self, position: &[u8], taken: bool) {
+        self.position = Some(position.to_vec());
+        self.room -= usize::from(taken);
+    }
+
+    /// Returns the token of the page that begins behind the position.
+    pub(crate) fn token(&self, cx: &Cx) -> Option<String> {
+        let position = self.position.as_ref()?;
+        Some(wire::token::seal(&cx.place.token_key, &self.context, position))
+    }
+}
+
+/// The walk of one page through a range of rows.
+pub(crate) struct Walk {
+    page: Page,
+    range: Range,
+    direction: Direction,
+    read: usize,
+    passed: usize,
+    exhausted: bool,
+}
+
+impl Walk {
+    /// Starts as [`Page::start`] does, in `range`.
+    ///
+    /// # Errors
+    /// BadRequest when the token was not made for this list.
+    pub(crate) fn start(
+        cx: &Cx,
+        context: &[&[u8]],
+        range: Range,
+        direction: Direction,
+        max_results: Option<i32>,
+        next_token: Option<&str>,
+    ) -> Result<Self> {
+        let page = Page::start(cx, context, max_results, next_token)?;
+        Ok(Self { page, range, direction, read: 0, passed: 0, exhausted: false })
     }
 
     /// Reads rows to be passed one by one with [`Walk::pass`]; empty when the page is done.
     pub(crate) async fn read(&mut self, view: &View) -> Result<Vec<Entry>> {
-        if self.room == 0 || self.exhausted || self.reads == limits::PAGE_READS_MAX {
+        if self.exhausted || !self.page.may_read() {
             return Ok(Vec::new());
         }
-        self.reads += 1;
-        let range = match &self.position {
+        let range = match self.page.position() {
             Some(position) => self.range.clone().after(position),
             None => self.range.clone(),
         };
         // One more than fits tells whether this page is the last.
-        let rows = view.list(&range, self.room + 1, self.direction).await?;
-        self.exhausted = rows.len() <= self.room;
+        let rows = view.list(&range, self.page.room + 1, self.direction).await?;
+        self.exhausted = rows.len() <= self.page.room;
         (self.read, self.passed) = (rows.len(), 0);
         Ok(rows)
     }
 
     /// Reads the rows of a page that leaves none out.
     pub(crate) async fn take(&mut self, view: &View) -> Result<Vec<Entry>> {
-        let room = self.room;
+        let room = self.page.room;
         let mut rows = self.read(view).await?;
         rows.truncate(room);
         rows.iter().for_each(|row| self.pass(row, true));
@@ -93,20 +132,18 @@ impl Walk {
 
     /// Whether another row fits into the page.
     pub(crate) fn has_room(&self) -> bool {
-        self.room > 0
+        self.page.has_room()
     }
 
     /// Moves behind `row`, which was taken into the page or left out.
     pub(crate) fn pass(&mut self, row: &Entry, taken: bool) {
-        self.position = Some(row.key.to_vec());
+        self.page.pass(&row.key, taken);
         self.passed += 1;
-        self.room -= usize::from(taken);
     }
 
     /// Returns the token of the next page, when rows are left.
     pub(crate) fn next_token(&self, cx: &Cx) -> Option<String> {
         let rows_left = self.passed < self.read || !self.exhausted;
-        let position = self.position.as_ref().filter(|_| rows_left)?;
-        Some(wire::token::seal(&cx.place.token_key, &self.context, position))
+        rows_left.then(|| self.page.token(cx)).flatten()
     }
 }

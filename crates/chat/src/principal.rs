@@ -79,9 +79,9 @@ pub(crate) async fn find_all(
     cx: &Cx,
     tx: &mut Txn,
     app_instance: Uid,
-    arns: &[String],
+    arns: &[impl AsRef<str> + Sync],
 ) -> Result<Vec<Option<Principal>>> {
-    let key = |arn: &String| match cx.parse_arn(arn)? {
+    let key = |arn: &_| match cx.parse_arn(AsRef::as_ref(arn))? {
         (found_in, _) if found_in != app_instance => None,
         (_, Resource::User(id)) => Some(AppInstanceUser::key_of(app_instance, &id)),
         (_, Resource::Bot(id)) => Some(AppInstanceBot::key_of(app_instance, &id)),
@@ -90,7 +90,7 @@ pub(crate) async fn find_all(
     tx.load(&arns.iter().filter_map(key).collect::<Vec<_>>()).await?;
     let mut found = Vec::with_capacity(arns.len());
     for arn in arns {
-        found.push(find(cx, tx, app_instance, arn).await?);
+        found.push(find(cx, tx, app_instance, arn.as_ref()).await?);
     }
     Ok(found)
 }

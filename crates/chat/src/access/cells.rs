@@ -292,7 +292,7 @@ async fn cell_that_is_not_as_expected_is_found() {
 async fn every_case_asks_for_its_operation() {
     let mut cast = Cast::new().await;
     let scene = cast.scene(Member, [PRIVACY[0], MODE[0]]).await;
-    for case in &CASES {
+    for case in CASES {
         let (method, target, _) = (case.request)(&scene);
         let (path, query) = target.split_once('?').map_or((&*target, None), |(p, q)| (p, Some(q)));
         let route = wire::route::route(method, path, query).expect("the route is known");

@@ -21,6 +21,8 @@ async fn world() -> World {
     }
     let target = json!([{ "MemberArn": bob }]);
     world.send_with(&channel, &alice, json!({ "Target": target })).await.expect("is sent");
+    set_for_himself(&world, &channel, &bob).await;
+    set_for_himself(&world, &gone, &bob).await;
     assert!(world.leave(&channel, &alice, &bob).await.is_ok());
     assert!(world.join_as(&channel, &alice, &bob, "HIDDEN").await.is_ok());
     let dave = world.create_user("dave").await;
@@ -29,9 +31,22 @@ async fn world() -> World {
         assert!(world.ban(channel, &alice, banned).await.is_ok());
     }
     assert!(world.delete(&format!("/app-instance-users/{}", label(&erin)), "").await.is_ok());
+    set_for_himself(&world, &channel, &alice).await;
+    set_for_himself(&world, &channel, &bob).await;
     assert!(world.delete(&format!("/channels/{}", label(&gone)), &alice).await.is_ok());
     assert!(world.delete(&format!("/app-instance-users/{}", label(&bob)), "").await.is_ok());
     world
+}
+
+/// Puts what a member may put for himself: a read marker and preferences.
+async fn set_for_himself(world: &World, channel: &str, member: &str) {
+    let channel = label(channel);
+    let marker = format!("/channels/{channel}/readMarker");
+    assert!(world.call("PUT", &marker, member, json!({})).await.is_ok());
+    let preferences = format!("/channels/{channel}/memberships/{}/preferences", label(member));
+    let none = json!({ "PushNotifications": { "AllowNotifications": "NONE" } });
+    let body = json!({ "Preferences": none });
+    assert!(world.call("PUT", &preferences, member, body).await.is_ok());
 }
 
 async fn tables_with_findings(world: &World) -> Vec<&'static str> {
@@ -55,7 +70,16 @@ async fn each_kind_of_damage_is_found() {
         crate::ids::parse_uuid(&id).expect("the id is a UUID")
     };
     type Damage = Box<dyn Fn(&World, &mut Batch)>;
-    let cases: [(&str, Damage); 6] = [
+    let cases: [(&str, Damage); 7] = [
+        (
+            // It belongs to no membership.
+            "channel_read_marker",
+            Box::new(move |world, batch| {
+                let marker = &crate::messaging::channel_read_marker::CHANNEL_READ_MARKER;
+                let key = Key::new(marker).uid(instance(world)).uid(instance(world));
+                batch.puts.push(Put { key, value: store::codec::encode(&json!({})) });
+            }),
+        ),
         (
             "resource_count",
             Box::new(move |world, batch| {

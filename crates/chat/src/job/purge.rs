@@ -21,8 +21,9 @@ use crate::messaging::channel_membership::{self, CHANNEL_MEMBERSHIP_BY_MEMBER, C
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
 
-/// Rows that go with one record at most: itself, its index rows, the counters or the job.
-const ROWS_PER_RECORD_MAX: usize = 4;
+/// Rows that go with one record at most: itself, its index rows, what is beside it, the counters or
+/// the job. A hidden membership has the most of them.
+const ROWS_PER_RECORD_MAX: usize = 8;
 
 /// Fills `tx` with the next step of the purge of `uid`.
 pub(super) async fn step(

@@ -93,7 +93,7 @@ async fn large_channel_goes_in_bounded_steps() {
     }
     delete_channel(&world, &channel, &alice).await;
     let steps = world.run_jobs().await;
-    assert_eq!(steps, (61 * 4 + 4 + 250_usize).div_ceil(STEP_ROWS_MAX) + 1);
+    assert_eq!(steps, (61 * 8 + 8 + 250_usize).div_ceil(STEP_ROWS_MAX) + 1);
     for table in [&JOB, &CHANNEL_MEMBERSHIP, &CHANNEL_MODERATOR, &CHANNEL_MESSAGE] {
         assert_eq!(world.row_count(table).await, 0, "{}", table.name);
     }

@@ -4,6 +4,9 @@
 //! uid, which is also the home that orders the channel's messages and events. An id may be used
 //! again after its channel was deleted. Index: app instance and privacy, for ListChannels.
 
+pub(crate) mod lookup;
+mod update;
+
 use serde::{Deserialize, Serialize};
 use store::{
     Audience, Direction, HomeRow, Index, Key, Kind, Parts, Range, Record, Table, Txn, Uid,
@@ -129,7 +132,7 @@ impl Channel {
         }
     }
 
-    fn summary(&self, cx: &Cx, home: Option<&HomeRow>) -> ChannelSummary {
+    pub(crate) fn summary(&self, cx: &Cx, home: Option<&HomeRow>) -> ChannelSummary {
         ChannelSummary {
             name: Some(self.name.clone()),
             channel_arn: Some(self.arn(cx)),

@@ -2,7 +2,8 @@
 //!
 //! Key: channel and member, both by uid, so a re-created user is no member. Indexes: the member's
 //! channels (whose row's version is the join), and the hidden members of a channel. The counters of
-//! channel and member equal the rows. Several at once: `batch.rs`.
+//! channel and member equal the rows. What a member set for himself goes with his membership.
+//! Several at once: `batch.rs`.
 
 mod batch;
 
@@ -24,6 +25,8 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::messaging::channel::{self, Channel};
+use crate::messaging::channel_membership_preferences::ChannelMembershipPreferences;
+use crate::messaging::channel_read_marker::ChannelReadMarker;
 use crate::messaging::{channel_ban, channel_moderator};
 use crate::page::Walk;
 use crate::principal::{self, Principal};
@@ -65,12 +68,11 @@ impl Record for ChannelMembership {
     fn indexes(&self, out: &mut Vec<Index>) {
         let member = self.member.uid;
         out.push(Index {
-            key: Key::new(&CHANNEL_MEMBERSHIP_BY_MEMBER).uid(member).uid(self.channel),
+            key: key_by_member(member, self.channel),
             value: self.channel_id.clone().into_bytes(),
         });
-        if self.r#type == ChannelMembershipType::Hidden {
-            let key = Key::new(&CHANNEL_MEMBERSHIP_HIDDEN).uid(self.channel).uid(member);
-            out.push(Index { key, value: Vec::new() });
+        if self.is_hidden() {
+            out.push(Index { key: key_if_hidden(self.channel, member), value: Vec::new() });
         }
     }
 }
@@ -78,7 +80,9 @@ impl Record for ChannelMembership {
 impl Proof for ChannelMembership {
     fn counted(&self) -> Vec<Key> {
         let of_channel = limits::CHANNEL_MEMBERSHIPS.key(self.channel);
-        vec![of_channel, limits::USER_MEMBERSHIPS.key(self.member.uid)]
+        let mut counted = vec![of_channel, limits::USER_MEMBERSHIPS.key(self.member.uid)];
+        counted.extend(self.is_hidden().then(|| limits::hidden_memberships(self.channel)));
+        counted
     }
 
     fn refers_to(&self) -> Vec<Uid> {
@@ -86,9 +90,23 @@ impl Proof for ChannelMembership {
     }
 }
 
+/// Returns the key of the row that tells of a membership from the member's side.
+pub(crate) fn key_by_member(member: Uid, channel: Uid) -> Key {
+    Key::new(&CHANNEL_MEMBERSHIP_BY_MEMBER).uid(member).uid(channel)
+}
+
+/// Returns the key of the row that is there when the member is a hidden one.
+pub(crate) fn key_if_hidden(channel: Uid, member: Uid) -> Key {
+    Key::new(&CHANNEL_MEMBERSHIP_HIDDEN).uid(channel).uid(member)
+}
+
 impl ChannelMembership {
     pub(crate) fn key_of(channel: Uid, member: Uid) -> Key {
         Key::new(&CHANNEL_MEMBERSHIP).uid(channel).uid(member)
+    }
+
+    fn is_hidden(&self) -> bool {
+        self.r#type == ChannelMembershipType::Hidden
     }
 
     /// Returns the membership to which the caller invites `member`.
@@ -144,6 +162,9 @@ async fn put(cx: &Cx, tx: &mut Txn, membership: &ChannelMembership) -> Result<()
     tx.add(quota.key(membership.channel), 1, Some(cx.max(&quota)));
     let quota = limits::USER_MEMBERSHIPS;
     tx.add(quota.key(member), 1, Some(cx.max(&quota)));
+    if membership.is_hidden() {
+        tx.add(limits::hidden_memberships(membership.channel), 1, None);
+    }
     Ok(())
 }
 
@@ -162,9 +183,15 @@ pub(crate) async fn leave(
 
 /// Removes a membership that was got, of a channel that is gone: nobody is left to be told.
 pub(crate) fn remove(tx: &mut Txn, membership: &ChannelMembership) {
+    let (channel, member) = (membership.channel, membership.member.uid);
     tx.delete(membership);
-    tx.add(limits::CHANNEL_MEMBERSHIPS.key(membership.channel), -1, None);
-    tx.add(limits::USER_MEMBERSHIPS.key(membership.member.uid), -1, None);
+    tx.delete_raw(ChannelReadMarker::key_of(channel, member));
+    tx.delete_raw(ChannelMembershipPreferences::key_of(channel, member));
+    tx.add(limits::CHANNEL_MEMBERSHIPS.key(channel), -1, None);
+    tx.add(limits::USER_MEMBERSHIPS.key(member), -1, None);
+    if membership.is_hidden() {
+        tx.add(limits::hidden_memberships(channel), -1, None);
+    }
 }
 
 /// Emits a membership event: to all members, or for a hidden one to the moderators and himself.

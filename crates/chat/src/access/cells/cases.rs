@@ -97,7 +97,7 @@ fn associate(scene: &Scene) -> Request {
     put(scene, "/channel-flow", json!({ "ChannelFlowArn": scene.flow }))
 }
 
-pub(super) static CASES: [Case; 44] = [
+pub(super) static CASES: &[Case] = &[
     case(DescribeChannel, "describe the channel", |s| get(s, "")),
     case(UpdateChannel, "update the channel", |s| put(s, "", json!({ "Name": "new" }))),
     case(DeleteChannel, "delete the channel", |s| delete(s, "")),
@@ -198,6 +198,11 @@ pub(super) static CASES: [Case; 44] = [
         UpdateChannelMessage,
         |_| false,
         |s| put(s, &format!("/messages/{}", s.message), json!({ "Content": "new" })),
+    ),
+    case_of(
+        GetChannelMessageStatus,
+        |_| false,
+        |s| get(s, &format!("/messages/{}?scope=message-status", s.message)),
     ),
     case_of(DescribeChannelMembershipForAppInstanceUser, Role::is_member, |s| {
         about(s, MEMBERSHIP, &s.actor)

@@ -46,7 +46,7 @@ impl Handle<BatchCreateChannelMembership> for Chat {
         let named = principal::find_all(cx, tx, channel.app_instance, arns).await?;
         access::require(cx, tx, action(cx, r#type, &named)?, &channel).await?;
         refuse_sub_channel(input.sub_channel_id.as_deref())?;
-        let Sorted { added, refused } = sort(tx, &channel, arns, named).await?;
+        let Sorted { added, refused } = sort(cx, tx, &channel, arns, named).await?;
         let memberships = add(cx, tx, &channel, r#type, added).await?;
         Ok(Reply::Ready(BatchCreateChannelMembershipResponse {
             batch_channel_memberships: Some(memberships),
@@ -68,6 +68,7 @@ fn action(cx: &Cx, r#type: ChannelMembershipType, named: &[Option<Principal>]) -
 
 /// Tells those who are to be added from those who are refused, in the order of the request.
 async fn sort(
+    cx: &Cx,
     tx: &mut Txn,
     channel: &Channel,
     arns: &[String],
@@ -85,7 +86,7 @@ async fn sort(
         if is_repeated {
             continue;
         }
-        match judge(tx, channel, one.as_ref(), room).await? {
+        match judge(cx, tx, channel, one.as_ref(), room).await? {
             Ok(one) => {
                 sorted.added.push(one.clone());
                 room -= 1;
@@ -116,6 +117,7 @@ fn rows_of(channel: &Channel, one: &Principal) -> [Key; 4] {
 
 /// Returns the one to be added, or why he is refused.
 async fn judge<'a>(
+    cx: &Cx,
     tx: &mut Txn,
     channel: &Channel,
     one: Option<&'a Principal>,
@@ -128,7 +130,7 @@ async fn judge<'a>(
     if tx.exists(&ChannelMembership::key_of(channel.uid, one.uid)).await? {
         return Ok(Err(already_member()));
     }
-    let full = |quota: &Quota| Ok(Err(Error::limit_exceeded(Some(quota))));
+    let full = |quota: &Quota| Ok(Err(Error::limit_exceeded(Some((cx.max(quota), quota.noun)))));
     if room <= 0 {
         return full(&limits::CHANNEL_MEMBERSHIPS);
     }
