@@ -179,31 +179,31 @@ impl World {
     }
 
     fn hear(&mut self, committed: &Committed, heard: &mut Vec<Told>) {
-        let mut joins = Vec::new();
-        let mut members = Vec::new();
         let mut payloads = Vec::new();
+        let mut joins = Vec::new();
+        let mut joined = Vec::new();
         for event in &committed.events {
             let body: &Event = event.body.downcast_ref().expect("only events of chat come here");
-            if let Some(Effect::Join { user, .. }) = body.effect() {
-                joins.push(user);
+            let frame = body.frame(committed.home, committed.stamp).map(|frame| read(&frame));
+            match (body.effect(), &frame) {
+                (Some(Effect::Join { user, .. }), None) => joins.push(user),
+                (Some(Effect::Join { user, .. }), Some((_, payload))) => {
+                    self.arns.insert(user, members(payload).join(" "));
+                }
+                (None, Some((_, payload))) => joined.push(members(payload)),
+                _ => {}
             }
-            let Some(frame) = body.frame(committed.home, committed.stamp) else { continue };
-            let frame: Value = serde_json::from_slice(&frame).expect("frames are JSON");
-            let payload = frame["Payload"].as_str().expect("has a payload");
-            let payload: Value = serde_json::from_str(payload).expect("payloads are JSON");
-            let event_type = frame["Headers"]["x-amz-chime-event-type"].as_str().map(str::to_owned);
-            members.extend(payload["Member"]["Arn"].as_str().map(str::to_owned));
-            let batch = payload["Members"].as_array().into_iter().flatten();
-            members.extend(batch.filter_map(|one| one["Arn"].as_str()).map(str::to_owned));
-            payloads.push((event_type.unwrap_or_default(), payload, &event.audience));
+            payloads.extend(frame.map(|frame| (frame, &event.audience)));
         }
-        // Who joins is named in the same order in what is told.
-        if joins.len() == members.len() {
-            self.arns.extend(joins.into_iter().zip(members));
+        // Who joins before anybody is told is named in the same order in what is told.
+        let mut members: Vec<String> = joined.iter().max_by_key(|one| one.len()).cloned().unwrap_or_default();
+        if members.len() < 2 {
+            members = joined.concat();
         }
-        let channel = payloads.first().and_then(|(_, payload, _)| payload["ChannelArn"].as_str());
-        self.arns.extend(channel.map(|arn| (committed.home, arn.to_owned())));
-        for (event_type, payload, audience) in payloads {
+        self.arns.extend(joins.into_iter().zip(members));
+        for ((event_type, payload), audience) in payloads {
+            let channel = payload["ChannelArn"].as_str().map(str::to_owned);
+            self.arns.extend(channel.map(|arn| (committed.home, arn)));
             let audience = self.audience(audience);
             heard.push(Told { event_type, audience, about: about(&payload) });
         }
@@ -218,6 +218,21 @@ impl World {
             Heard::Internal => panic!("what has a payload is told to somebody"),
         }
     }
+}
+
+/// Returns the type and the payload of a frame.
+fn read(frame: &[u8]) -> (String, Value) {
+    let frame: Value = serde_json::from_slice(frame).expect("frames are JSON");
+    let event_type = frame["Headers"]["x-amz-chime-event-type"].as_str().expect("has a type");
+    let payload = frame["Payload"].as_str().expect("has a payload");
+    (event_type.to_owned(), serde_json::from_str(payload).expect("payloads are JSON"))
+}
+
+/// Returns the ARNs of the members that a payload names.
+fn members(payload: &Value) -> Vec<String> {
+    let batch = payload["Members"].as_array().into_iter().flatten();
+    let members = batch.chain(payload.get("Member"));
+    members.filter_map(|member| member["Arn"].as_str()).map(str::to_owned).collect()
 }
 
 /// Returns what an event is about, as the model writes it.

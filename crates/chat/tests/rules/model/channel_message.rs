@@ -211,10 +211,10 @@ impl Model {
         if message.sender.life != caller.life {
             return Err(FORBIDDEN);
         }
-        check(r, &message.r#type)?;
         if message.redacted || message.status != "SENT" {
             return Err(CONFLICT);
         }
+        check(r, &message.r#type)?;
         message.content = r.text("Content").map(str::to_owned);
         if r.input.contains_key("Metadata") {
             message.metadata = r.filled("Metadata");
@@ -247,8 +247,10 @@ impl Model {
             return self.tell(event_type, Audience::Members(arn.to_owned()), &message.about());
         };
         let members = &self.channels[arn].members;
+        // One who was deleted is a member until the purge comes to it; nobody is there to hear.
         let member = |one: &&Written| {
             members.get(&one.arn).is_some_and(|membership| membership.life == one.life)
+                || self.owed.iter().any(|owed| owed.channel == arn && owed.life == one.life)
         };
         let told = [&message.sender, target].into_iter().filter(member);
         let told: BTreeSet<String> = told.map(|one| one.arn.clone()).collect();
