@@ -10,6 +10,8 @@ from support.clients import answer_of, everything, refusal, status_of
 from support.sigv4 import now
 from support.world import World
 
+pytestmark = pytest.mark.any_engine
+
 ARN = re.compile(r"arn:aws:chime:us-east-1:000000000000:app-instance/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}"
                  r"-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -129,3 +131,39 @@ def test_the_101st_app_instance_is_refused_and_a_deletion_frees_the_place(start)
     create()
     with refusal("ResourceLimitExceeded"):
         create()
+
+
+def test_update_replaces_name_and_metadata(create, identity):
+    arn = create(Name="Before", Metadata="kept?", ClientRequestToken=str(uuid.uuid4()))["AppInstanceArn"]
+    created = identity.describe_app_instance(AppInstanceArn=arn)["AppInstance"]["CreatedTimestamp"]
+    answer = identity.update_app_instance(AppInstanceArn=arn, Name="After 🎉", Metadata="line one\nline two")
+    assert status_of(answer) == 200
+    assert answer_of(answer) == {"AppInstanceArn": arn}
+    instance = identity.describe_app_instance(AppInstanceArn=arn)["AppInstance"]
+    assert instance.pop("LastUpdatedTimestamp") > created
+    assert instance == {"AppInstanceArn": arn, "Name": "After 🎉", "Metadata": "line one\nline two",
+                        "CreatedTimestamp": created}
+    listed = everything(identity.list_app_instances, "AppInstances")
+    assert {"AppInstanceArn": arn, "Name": "After 🎉", "Metadata": "line one\nline two"} in listed
+
+
+def test_an_update_to_empty_metadata_leaves_none(create, identity):
+    arn = create(Name="Named", Metadata="something", ClientRequestToken=str(uuid.uuid4()))["AppInstanceArn"]
+    identity.update_app_instance(AppInstanceArn=arn, Name="Named", Metadata="")
+    assert "Metadata" not in identity.describe_app_instance(AppInstanceArn=arn)["AppInstance"]
+
+
+@pytest.mark.parametrize("arguments", [
+    {"Name": "x"}, {"Metadata": "x"}, {"Name": "", "Metadata": "x"}, {"Name": "x" * 257, "Metadata": "x"},
+    {"Name": "x", "Metadata": "é" * 513}, {"Name": "a\0b", "Metadata": "x"},
+])
+def test_an_update_that_breaks_a_constraint_changes_nothing(world, arguments):
+    with refusal("BadRequest"):
+        clients.identity(world.server, checked=False).update_app_instance(AppInstanceArn=world.arn, **arguments)
+    assert world.identity.describe_app_instance(AppInstanceArn=world.arn)["AppInstance"]["Name"] == "World"
+
+
+def test_an_update_of_a_missing_app_instance_is_forbidden(world, alice):
+    for arn, name in ((world.arn[:-1] + ("0" if world.arn[-1] != "0" else "1"), "Forbidden"), (alice, "BadRequest")):
+        with refusal(name):
+            world.identity.update_app_instance(AppInstanceArn=arn, Name="x", Metadata="x")

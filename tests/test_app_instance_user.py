@@ -8,6 +8,8 @@ from support import clients
 from support.clients import answer_of, everything, refusal, status_of
 from support.sigv4 import now
 
+pytestmark = pytest.mark.any_engine
+
 
 def create(world, user_id, **extra):
     extra.setdefault("ClientRequestToken", str(uuid.uuid4()))
@@ -162,3 +164,45 @@ def test_the_101st_admin_is_refused_and_a_deleted_user_frees_the_place(world):
         world.make_admin(last)
     world.identity.delete_app_instance_user(AppInstanceUserArn=f"{world.arn}/user/admin-7")
     world.make_admin(last)
+
+
+def test_update_replaces_name_and_metadata(world):
+    arn = create(world, "alice", Name="Alice", Metadata="kept?")["AppInstanceUserArn"]
+    created = world.identity.describe_app_instance_user(AppInstanceUserArn=arn)["AppInstanceUser"]["CreatedTimestamp"]
+    answer = world.identity.update_app_instance_user(AppInstanceUserArn=arn, Name="Алиса", Metadata="m")
+    assert status_of(answer) == 200
+    assert answer_of(answer) == {"AppInstanceUserArn": arn}
+    user = world.identity.describe_app_instance_user(AppInstanceUserArn=arn)["AppInstanceUser"]
+    assert user.pop("LastUpdatedTimestamp") > created
+    assert user == {"AppInstanceUserArn": arn, "Name": "Алиса", "Metadata": "m", "CreatedTimestamp": created}
+    world.identity.update_app_instance_user(AppInstanceUserArn=arn, Name="Алиса", Metadata="")
+    assert "Metadata" not in world.identity.describe_app_instance_user(AppInstanceUserArn=arn)["AppInstanceUser"]
+
+
+def test_a_new_name_stands_in_lists_and_new_messages_and_not_in_old_ones(world, alice, bob):
+    channel = world.channel(alice, bob)
+    world.send(channel, bob, "before")
+    world.identity.update_app_instance_user(AppInstanceUserArn=bob, Name="Robert", Metadata="")
+    world.send(channel, bob, "after")
+    assert [message["Sender"]["Name"] for message in world.messages(channel, alice)] == ["Robert", "Bob"]
+    listed = world.messaging.list_channel_memberships(ChannelArn=channel, ChimeBearer=alice)["ChannelMemberships"]
+    assert {"Member": {"Arn": bob, "Name": "Robert"}} in listed
+    found = world.messaging.describe_channel_membership(ChannelArn=channel, MemberArn=bob, ChimeBearer=alice)
+    assert found["ChannelMembership"]["Member"]["Name"] == "Robert"
+
+
+@pytest.mark.parametrize("arguments", [
+    {"Name": "x"}, {"Metadata": "x"}, {"Name": " ", "Metadata": "x"}, {"Name": "x" * 101, "Metadata": "x"},
+    {"Name": "x", "Metadata": "é" * 513},
+])
+def test_an_update_that_breaks_a_constraint_changes_nothing(world, alice, arguments):
+    with refusal("BadRequest"):
+        clients.identity(world.server, checked=False).update_app_instance_user(AppInstanceUserArn=alice, **arguments)
+    found = world.identity.describe_app_instance_user(AppInstanceUserArn=alice)["AppInstanceUser"]
+    assert (found["Name"], found.get("Metadata")) == ("Alice", None)
+
+
+def test_an_update_of_a_missing_user_is_forbidden(world):
+    with refusal("Forbidden"):
+        world.identity.update_app_instance_user(
+            AppInstanceUserArn=f"{world.arn}/user/nobody", Name="x", Metadata="x")

@@ -1,8 +1,10 @@
 """A disk that is full, a sync that fails, a log that ends in the middle: nothing acknowledged is lost or torn."""
 
+import re
 import shutil
 import signal
 import threading
+import time
 
 import pytest
 
@@ -13,6 +15,7 @@ from support.server import run
 from support.world import World
 
 SENDERS = 8
+REFUSALS = 200
 # What a rejected write leaves in the log.
 NOT_WRITTEN = "the database cannot be written: .*disk is full"
 PAGE_BYTES = 4096
@@ -145,7 +148,43 @@ def together(calls):
         assert not thread.is_alive()
 
 
-# A sync that fails.
+def test_a_full_disk_is_told_at_a_bounded_rate_and_every_refusal_counted(faults, start):
+    server = start(environment=faults.environment)
+    server.expected_errors.append(NOT_WRITTEN)
+    room = Room(server)
+    faults.order("full", LOG)
+    begun = time.monotonic()
+    for number in range(REFUSALS):
+        assert room.sender.send(f"refused {number}").status == 503
+    seconds = time.monotonic() - begun
+    faults.lift()
+    lines = [line for line in server.whole_log() if "ERROR" in line]
+    assert re.search(NOT_WRITTEN, lines[0])
+    assert len(lines) <= 1 + seconds, "one line a second"
+    counts = [int(re.search(r"untold=(\d+)", line)[1]) for line in lines]
+    assert len(lines) + sum(counts) <= REFUSALS
+    assert all(count > 0 for count in counts[1:])
+
+
+# A write or a sync that fails.
+
+
+def test_a_failed_write_of_the_log_ends_the_process_without_an_answer(faults, start):
+    """Only the want of space is no reason to end, whichever word the system has for it."""
+    server = start(environment=faults.environment)
+    room = Room(server)
+    room.sender.id_of("stored")
+    faults.order("break", LOG)
+    with pytest.raises(OSError):
+        room.sender.send("lost")
+    assert server.process.wait(20) == -signal.SIGABRT
+    server.kill()
+    [line] = server.log()
+    assert line.startswith("fatal: the database failed while committing"), line
+    faults.lift()
+    server.start()
+    room.world.reconnect()
+    assert room.contents() == ["stored"]
 
 
 def test_a_failed_sync_of_the_log_ends_the_process_without_an_answer(faults, start):

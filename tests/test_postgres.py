@@ -27,11 +27,16 @@ KEY_VARIABLES = {"CAMPANILE_ACCESS_KEY_ID": ROOT_KEY.id, "CAMPANILE_SECRET_ACCES
 PORTS = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 # What a node logs while the database is away: one line for each refusal, none that hides another trouble.
 AWAY = "the database (cannot be (reached|read|written)|does not answer)|the connection was lost while committing"
-# A refusal while nothing listens at the database's port, and one where a COMMIT was cut.
-REFUSAL_S_MAX = 2.0
-CUT_S_MAX = 12.0
-# From the stop of a node to the first send of another one into a channel that it held.
+# A refusal while nothing listens at the database's port. What waits behind a cut COMMIT waits half a second; the
+# rest is room for a slow machine. A node that let it wait for the outcome would need 8 s.
+REFUSAL_S_MAX = 6.0
+# The promise to those whose own COMMIT was cut is 8 s.
+CUT_S_MAX = 16.0
+# The promise of docs/operations.md: from the stop of a node to the first send of another one into a channel that it
+# held.
 STOPPED_NODE_S_MAX = 6.0
+# What only ever takes long on a machine that is slow, busy or broken.
+SLOW_S = 60
 HOLD_TRIES = 200
 OUTAGES = 2
 KILLS = 5
@@ -101,7 +106,7 @@ def test_a_server_that_syncs_nothing_is_refused():
         url = postgres.new_store()
         postgres.sql("ALTER SYSTEM SET fsync = off")
         postgres.sql("SELECT pg_reload_conf()")
-        deadline = monotonic_deadline()
+        deadline = monotonic_deadline(SLOW_S)
         while postgres.sql("SHOW fsync") != [["off"]]:
             deadline("the reload")
         assert "fsync" in refused_start(url)
@@ -134,7 +139,7 @@ def test_a_database_that_stops_refuses_sends_at_once_and_is_used_again_without_a
             own_postgres.halt()
             check_refusals(world, quiet, users[0], probe, f"turn-{turn}")
             own_postgres.start()
-            deadline = monotonic_deadline()
+            deadline = monotonic_deadline(SLOW_S)
             while (answer := probe.send(f"turn-{turn}", f"turn-{turn}")).status != 201:
                 assert answer.status == 503, answer
                 deadline("a send after the database came back")
@@ -156,8 +161,7 @@ def check_refusals(world, channel, user, probe, content):
         assert (answer.status, answer.error) == (503, "ServiceUnavailableException"), answer
         assert answer.json()["Code"] == "ServiceUnavailable"
         assert int(answer.header("retry-after")) > 0
-        # The first one may stand behind a COMMIT whose outcome is being looked for.
-        assert time.monotonic() - begun < (REFUSAL_S_MAX if attempt else CUT_S_MAX), f"attempt {attempt}"
+        assert time.monotonic() - begun < REFUSAL_S_MAX, f"attempt {attempt}"
     with refusal("ServiceUnavailable"):
         world.messages(channel, user)
     healthz = get_plain(world.server.admin_host, world.server.admin_port, "/healthz")
@@ -244,7 +248,7 @@ def together(calls):
         gate = threading.Barrier(len(calls))
 
         def run_one(call):
-            gate.wait(20)
+            gate.wait(SLOW_S)
             return call()
 
         return list(pool.map(run_one, calls))

@@ -17,7 +17,7 @@ use crate::cpu::Whose;
 use crate::engine::{Choice, Rules};
 use crate::load::{self, Sample, Window};
 use crate::sender::{ToEngine, ToRules, ToServer, Turns};
-use crate::server::{Binary, Log, Remote, Server};
+use crate::server::{Binary, Remote, Server};
 use crate::table::{self, ms, us};
 use crate::template::{Recorder, Template};
 use crate::world::{Seat, Size, World};
@@ -74,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let folder = options.place.folder()?;
     let flags = options.choice.flags(&folder.path().join("server"));
-    let server = Server::start(&options.binary, &flags, Log::Quiet)?;
+    let server = Server::start(&options.binary, &flags)?;
     let senders = options.callers.iter().copied().max().unwrap_or(1);
     let channels = if options.smoke { senders } else { CHANNELS };
     let size = Size { senders, channels, guests: 0 };

@@ -4,8 +4,6 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -20,8 +18,8 @@ use crate::world::{Api, Request};
 const ACCESS_KEY_ID: &str = "AKIDBENCHROOT";
 const SECRET: &str = "the+bench/root+secret";
 const REGION: &str = "us-east-1";
-/// What the server logs, at its debug level, when a handler is run again.
-const CONFLICT_LINE: &str = "conflict";
+/// Counts what the server ran again.
+const CONFLICTS: &str = "campanile_transaction_conflicts_total";
 
 /// Which binary is measured.
 #[derive(Args, Clone)]
@@ -31,52 +29,38 @@ pub(crate) struct Binary {
     binary: Option<PathBuf>,
 }
 
-/// How much the server logs.
-#[derive(Clone, Copy)]
-pub(crate) enum Log {
-    /// Only what goes wrong.
-    Quiet,
-    /// Everything; the lines that tell of conflicts are counted.
-    CountConflicts,
-}
-
 /// A running server.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    conflicts: Arc<AtomicUsize>,
+    /// Where it tells its figures.
+    admin: SocketAddr,
 }
 
 impl Server {
     /// Starts a server and waits for its ready line.
-    pub(crate) fn start(binary: &Binary, flags: &[String], log: Log) -> Result<Server> {
+    pub(crate) fn start(binary: &Binary, flags: &[String]) -> Result<Server> {
         let beside =
             || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("campanile"));
         let path = binary.binary.clone().map_or_else(beside, Ok)?;
         let mut command = Command::new(&path);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        let level = if matches!(log, Log::Quiet) { "warn" } else { "debug" };
-        command.args(["--log-level", level]).args(flags);
+        command.args(["--log-level", "warn"]).args(flags);
         command.env("CAMPANILE_ACCESS_KEY_ID", ACCESS_KEY_ID);
         command.env("CAMPANILE_SECRET_ACCESS_KEY", SECRET);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        if matches!(log, Log::CountConflicts) {
-            command.stderr(Stdio::piped());
-        }
         let mut child = command.spawn().with_context(|| path.display().to_string())?;
-        let conflicts = Arc::new(AtomicUsize::new(0));
-        if let Some(lines) = child.stderr.take() {
-            let conflicts = conflicts.clone();
-            std::thread::spawn(move || count_conflicts(BufReader::new(lines), &conflicts));
-        }
         let stdout = child.stdout.take().context("the output is piped")?;
-        let mut server =
-            Server { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), conflicts };
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Server { child, address: nowhere, admin: nowhere };
         let mut line = String::new();
         BufReader::new(stdout.take(1_024)).read_line(&mut line)?;
-        let address = line.split_whitespace().find_map(|word| word.strip_prefix("api=http://"));
-        let Some(address) = address else { bail!("{} did not become ready", path.display()) };
-        server.address = address.parse()?;
+        let address = |name| line.split_whitespace().find_map(|word| word.strip_prefix(name));
+        let (Some(api), Some(admin)) = (address("api=http://"), address("admin=http://")) else {
+            bail!("{} did not become ready", path.display())
+        };
+        server.address = api.parse()?;
+        server.admin = admin.parse()?;
         Ok(server)
     }
 
@@ -85,9 +69,13 @@ impl Server {
         Whose::Process(self.child.id())
     }
 
-    /// Returns how often a handler was run again.
-    pub(crate) fn conflicts(&self) -> usize {
-        self.conflicts.load(Ordering::Relaxed)
+    /// Asks how often a handler was run again.
+    pub(crate) async fn conflicts(&self) -> Result<u64> {
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", self.admin);
+        let answer = Connection::open(self.admin).await?.call(request.as_bytes()).await?;
+        let text = String::from_utf8(answer.body)?;
+        let figure = text.lines().find_map(|line| line.strip_prefix(CONFLICTS));
+        Ok(figure.with_context(|| format!("no {CONFLICTS}"))?.trim().parse()?)
     }
 
     /// Returns what signs for this server.
@@ -106,14 +94,6 @@ impl Drop for Server {
         // What the run wrote goes with its folder, so nothing is lost by an end like this.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
-    }
-}
-
-fn count_conflicts(lines: impl std::io::BufRead, conflicts: &AtomicUsize) {
-    for line in lines.lines().map_while(Result::ok) {
-        if line.contains(CONFLICT_LINE) {
-            conflicts.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 

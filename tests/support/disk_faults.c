@@ -4,6 +4,8 @@
  * every open file whose base name matches the pattern:
  *
  *   full   writing and growing find no space
+ *   quota  writing and growing find the quota of the file system used up
+ *   break  writing reports an input/output error
  *   fail   a sync reports an input/output error
  *   skip   a sync answers that all is well, and nothing is synced
  *
@@ -62,6 +64,16 @@ static int fault_of(const char *fault, int fd, int error) {
     return hit ? -1 : PASS;
 }
 
+static int fault_of_growth(int fd) {
+    if (fault_of("full", fd, ENOSPC) != PASS) return -1;
+    return fault_of("quota", fd, EDQUOT);
+}
+
+static int fault_of_write(int fd) {
+    if (fault_of_growth(fd) != PASS) return -1;
+    return fault_of("break", fd, EIO);
+}
+
 static int fault_of_sync(int fd) {
     if (fault_of("skip", fd, errno) != PASS) return 0;
     return fault_of("fail", fd, EIO);
@@ -78,10 +90,10 @@ static int fault_of_sync(int fd) {
 
 ASK(int, fsync, (int fd), (fd), fault_of_sync(fd))
 ASK(int, fdatasync, (int fd), (fd), fault_of_sync(fd))
-ASK(int, ftruncate, (int fd, off_t size), (fd, size), fault_of("full", fd, ENOSPC))
-ASK(int, ftruncate64, (int fd, off64_t size), (fd, size), fault_of("full", fd, ENOSPC))
-ASK(ssize_t, write, (int fd, const void *data, size_t count), (fd, data, count), fault_of("full", fd, ENOSPC))
+ASK(int, ftruncate, (int fd, off_t size), (fd, size), fault_of_growth(fd))
+ASK(int, ftruncate64, (int fd, off64_t size), (fd, size), fault_of_growth(fd))
+ASK(ssize_t, write, (int fd, const void *data, size_t count), (fd, data, count), fault_of_write(fd))
 ASK(ssize_t, pwrite, (int fd, const void *data, size_t count, off_t place), (fd, data, count, place),
-    fault_of("full", fd, ENOSPC))
+    fault_of_write(fd))
 ASK(ssize_t, pwrite64, (int fd, const void *data, size_t count, off64_t place), (fd, data, count, place),
-    fault_of("full", fd, ENOSPC))
+    fault_of_write(fd))

@@ -29,7 +29,7 @@ class Faults:
         self.environment = {"LD_PRELOAD": str(library), "DISK_FAULTS": str(self._order)}
 
     def order(self, fault, pattern):
-        """From now on `fault` (full, fail or skip, see the library) meets the files that match."""
+        """From now on `fault` (full, fail, .., see the library) meets the files that match."""
         draft = self._order.with_suffix(".draft")
         draft.write_text(f"{fault} {pattern}\n", encoding="ascii")
         draft.rename(self._order)
@@ -42,7 +42,9 @@ class Faults:
 
 
 class InjectedDisk:
-    """A disk without space as the server sees it: every write to its database finds none."""
+    """A disk without space as the server sees it: every write to its folder finds none."""
+
+    fault = "full"
 
     def __init__(self, faults, folder):
         self._faults = faults
@@ -52,13 +54,19 @@ class InjectedDisk:
     def fill(self, left_bytes=0):
         """Takes the space. How much was left plays no part here: the first write fails."""
         del left_bytes
-        self._faults.order("full", f"{DATABASE}*")
+        self._faults.order(self.fault, "campanile.*")
 
     def free(self):
         self._faults.lift()
 
     def close(self):
         """Nothing to give back."""
+
+
+class UsedUpQuota(InjectedDisk):
+    """A file system on which the server's user may write no more."""
+
+    fault = "quota"
 
 
 class SmallDisk:
@@ -92,11 +100,11 @@ def mount(folder):
 
 
 def kinds_of_disk():
-    """The injected disk everywhere, and a real one where this user may mount."""
+    """The injected disks everywhere, and a real one where this user may mount."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             mount(folder)
         except (OSError, subprocess.CalledProcessError):
-            return [InjectedDisk]
+            return [InjectedDisk, UsedUpQuota]
         subprocess.run(["umount", folder], check=True, timeout=20)
-    return [InjectedDisk, SmallDisk]
+    return [InjectedDisk, UsedUpQuota, SmallDisk]

@@ -6,6 +6,14 @@ from support import clients
 from support.sockets import open_socket
 
 
+LEX_ALIAS = "arn:aws:lex:us-east-1:111122223333:bot-alias/ABCDEFGHIJ/0123456789"
+
+
+def lex_configuration(**more):
+    """The smallest configuration of a bot that the model allows, and `more`."""
+    return {"Lex": {"LexBotAliasArn": LEX_ALIAS, "LocaleId": "en_US"} | more}
+
+
 class World:
     """One app instance on a server. `close` deletes it, so that a run never meets the quota of 100."""
 
@@ -35,6 +43,13 @@ class World:
 
     def users(self, *user_ids):
         return [self.user(user_id) for user_id in user_ids]
+
+    def bot(self, name="Bot", *, lex=None, **extra):
+        """Creates a bot and returns its ARN; `lex` adds to the smallest configuration or replaces parts of it."""
+        extra.setdefault("ClientRequestToken", str(uuid.uuid4()))
+        return self.identity.create_app_instance_bot(
+            AppInstanceArn=self.arn, Name=name, Configuration=lex_configuration(**lex or {}),
+            **extra)["AppInstanceBotArn"]
 
     def make_admin(self, user_arn):
         self.identity.create_app_instance_admin(AppInstanceArn=self.arn, AppInstanceAdminArn=user_arn)

@@ -13,14 +13,17 @@ use crate::error::{Error, Result};
 use crate::ids::{self, MessageIds};
 use crate::limits::{Quota, Quotas};
 use crate::principal::{Kind, Principal};
+use crate::unserved::Unserved;
 
-/// What is the same for every request of this store: the place in its ARNs and its keys.
+/// What is the same for every request of this store: the place in its ARNs and its keys; and what
+/// this process counts.
 pub(crate) struct Place {
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) token_key: [u8; 32],
     pub(crate) message_ids: Arc<MessageIds>,
     pub(crate) quotas: Quotas,
+    pub(crate) unserved: Arc<Unserved>,
 }
 
 /// The live user or bot in whose name a request is made.

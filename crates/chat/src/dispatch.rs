@@ -15,6 +15,7 @@ use wire::{Error as WireError, ErrorCode, Operation, OperationId, rest_json};
 use crate::cx::{Actor, Cx};
 use crate::error::{Error, Result};
 use crate::identity::app_instance::AppInstance;
+use crate::identity::app_instance_bot::AppInstanceBot;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quota, Quotas};
 use crate::messaging::channel::Channel;
@@ -91,6 +92,7 @@ impl Chat {
         {
             return Ok(output);
         }
+        let mut exhausted = Error::from(WireError::unavailable());
         for _ in 0..limits::ATTEMPTS_MAX {
             let mut tx = self.begin::<O>();
             let cx = self.cx::<O>(&mut tx, call).await?;
@@ -101,15 +103,14 @@ impl Chat {
             }
             match tx.commit(O::NAME).await {
                 Ok(stamp) => return Ok(finish(reply, stamp)),
-                Err(Failure::Conflict(_)) => {
-                    self.0.conflicts.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
+                Err(failure @ Failure::Conflict(_)) => {
+                    self.count_conflict::<O>(call);
+                    exhausted = self.refused(failure);
                 }
                 Err(failure) => return Err(self.refused(failure)),
             }
         }
-        tracing::warn!(operation = O::NAME, request_id = call.request_id, "conflicts exhausted");
-        Err(Error::unavailable())
+        Err(exhausted)
     }
 
     fn begin<O: Operation>(&self) -> Txn
@@ -139,9 +140,17 @@ impl Chat {
         let Ok(reply @ Reply::Stamped(_)) = reply else { return Ok(None) };
         match tx.commit(O::NAME).await {
             Ok(stamp) => Ok(Some(finish(reply, stamp))),
-            Err(Failure::Conflict(_)) => Ok(None),
+            Err(Failure::Conflict(_)) => {
+                self.count_conflict::<O>(call);
+                Ok(None)
+            }
             Err(failure) => Err(self.refused(failure)),
         }
+    }
+
+    fn count_conflict<O: Operation>(&self, call: &Call) {
+        self.0.conflicts.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
     }
 
     async fn cx<O: Operation>(&self, tx: &mut Txn, call: &Call) -> Result<Cx> {
@@ -163,8 +172,10 @@ async fn actor(cx: &Cx, tx: &mut Txn, bearer: &str, call: &Call) -> Result<Actor
         return Err(Error::unauthorized());
     };
     let mut keys = vec![AppInstance::key_of(app_instance)];
-    if let Resource::User(id) = &resource {
-        keys.push(AppInstanceUser::key_of(app_instance, id));
+    match &resource {
+        Resource::User(id) => keys.push(AppInstanceUser::key_of(app_instance, id)),
+        Resource::Bot(id) => keys.push(AppInstanceBot::key_of(app_instance, id)),
+        Resource::AppInstance | Resource::Channel(_) | Resource::ChannelFlow(_) => {}
     }
     keys.extend(call.route.labels.iter().filter_map(|(label, arn)| channel_key(cx, label, arn)));
     tx.load(&keys).await?;
@@ -193,7 +204,8 @@ fn finish<T>(reply: Reply<T>, stamp: Option<Stamp>) -> T {
     }
 }
 
-/// Turns a failed commit into its answer. Conflicts are run again and do not come here.
+/// Turns a failed commit into its answer. A conflict comes here when it was the last that may be
+/// met. Whatever is no fault of the request keeps what led to it, for the log.
 pub(crate) fn refused(failure: Failure, quotas: &Quotas) -> Error {
     match failure {
         Failure::Bound(key) => {
@@ -201,7 +213,9 @@ pub(crate) fn refused(failure: Failure, quotas: &Quotas) -> Error {
             Error::limit_exceeded(quota)
         }
         Failure::Unavailable(cause) => Error::from(cause),
-        Failure::Conflict(_) | Failure::Unknown(_) => Error::unavailable(),
+        Failure::Conflict(_) | Failure::Unknown(_) => {
+            Error::from(WireError::unavailable().with_source(failure))
+        }
     }
 }
 
@@ -250,43 +264,25 @@ macro_rules! unimplemented {
 }
 
 unimplemented! {
-    identity::CreateAppInstanceBot,
-    identity::DeleteAppInstanceAdmin,
-    identity::DeleteAppInstanceBot,
-    identity::DeregisterAppInstanceUserEndpoint,
-    identity::DescribeAppInstanceAdmin,
-    identity::DescribeAppInstanceBot,
-    identity::DescribeAppInstanceUserEndpoint,
     identity::GetAppInstanceRetentionSettings,
-    identity::ListAppInstanceAdmins,
-    identity::ListAppInstanceBots,
-    identity::ListAppInstanceUserEndpoints,
-    identity::ListTagsForResource,
     identity::PutAppInstanceRetentionSettings,
     identity::PutAppInstanceUserExpirationSettings,
-    identity::RegisterAppInstanceUserEndpoint,
-    identity::TagResource,
-    identity::UntagResource,
-    identity::UpdateAppInstance,
-    identity::UpdateAppInstanceBot,
-    identity::UpdateAppInstanceUser,
-    identity::UpdateAppInstanceUserEndpoint,
     messaging::AssociateChannelFlow,
     messaging::ChannelFlowCallback,
     messaging::CreateChannelFlow,
     messaging::DeleteChannelFlow,
     messaging::DeleteChannelMessage,
-    messaging::DeleteMessagingStreamingConfigurations,
     messaging::DescribeChannelFlow,
     messaging::DisassociateChannelFlow,
     messaging::GetChannelMessageStatus,
-    messaging::GetMessagingStreamingConfigurations,
     messaging::ListChannelFlows,
     messaging::ListChannelsAssociatedWithChannelFlow,
     messaging::ListSubChannels,
     messaging::PutChannelExpirationSettings,
-    messaging::PutMessagingStreamingConfigurations,
     messaging::RedactChannelMessage,
     messaging::UpdateChannelFlow,
     messaging::UpdateChannelMessage,
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,11 +54,6 @@ impl Error {
         Self(wire::Error::limit_exceeded(message))
     }
 
-    /// The store did not take the commit in time.
-    pub(crate) fn unavailable() -> Self {
-        Self(wire::Error::unavailable())
-    }
-
     /// A stored row cannot be read.
     pub(crate) fn corrupt(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(wire::Error::service_failure().with_source(cause))

@@ -37,6 +37,10 @@ pub(crate) enum Doomed {
         /// Where his channels are looked up.
         app_instance: Uid,
     },
+    AppInstanceBot {
+        /// Where its channels are looked up.
+        app_instance: Uid,
+    },
     Channel,
 }
 

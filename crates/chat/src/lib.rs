@@ -19,6 +19,7 @@ mod limits;
 mod messaging;
 mod page;
 mod principal;
+mod unserved;
 
 #[cfg(test)]
 mod testing;
@@ -102,7 +103,7 @@ struct Inner {
     place: Arc<cx::Place>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// Transactions that met a changed row.
+    /// Transactions that met a changed row, guesses included.
     conflicts: AtomicU64,
 }
 
@@ -136,6 +137,7 @@ impl Chat {
             token_key,
             message_ids: Arc::new(MessageIds::new(message_id_key)),
             quotas: options.quotas,
+            unserved: Arc::default(),
         };
         Ok(Self(Arc::new(Inner {
             store,
@@ -146,7 +148,8 @@ impl Chat {
         })))
     }
 
-    /// Returns how many transactions were run again because a row that they had read has changed.
+    /// Returns how many transactions were run again because a row that they had read or guessed has
+    /// changed.
     #[must_use]
     pub fn conflict_count(&self) -> u64 {
         self.0.conflicts.load(Ordering::Relaxed)

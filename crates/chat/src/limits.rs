@@ -47,12 +47,12 @@ pub(crate) const CHANNEL_MEMBERSHIPS: Quota =
 /// Channels that one user is a member of (service quotas page).
 pub(crate) const USER_MEMBERSHIPS: Quota =
     Quota { label: "user_memberships", max: 20_000, noun: "memberships of the user" };
+/// Endpoints of a user (service quotas page).
+pub(crate) const USER_ENDPOINTS: Quota =
+    Quota { label: "endpoints", max: 10, noun: "endpoints of the user" };
 /// Moderators of a channel (service quotas page).
 pub(crate) const CHANNEL_MODERATORS: Quota =
     Quota { label: "moderators", max: 1_000, noun: "moderators in the channel" };
-/// Endpoints, which are the devices, of a user (service quotas page).
-pub(crate) const USER_ENDPOINTS: Quota =
-    Quota { label: "endpoints", max: 10, noun: "endpoints of the user" };
 /// Channel flows of an app instance (service quotas page).
 pub(crate) const CHANNEL_FLOWS: Quota =
     Quota { label: "flows", max: 100, noun: "channel flows in the app instance" };
@@ -70,8 +70,12 @@ pub(crate) const SUB_CHANNEL_MEMBERSHIPS: Quota =
 pub(crate) const CONNECTIONS: Quota =
     Quota { label: "connections", max: 10, noun: "connections of the user" };
 
+/// Tags of a resource (model: the longest list that a request may have).
+pub(crate) const RESOURCE_TAGS: Quota =
+    Quota { label: "tags", max: 50, noun: "tags of the resource" };
+
 /// Every quota, in the order in which the operator sees them.
-const ALL: [&Quota; 14] = [
+const ALL: [&Quota; 15] = [
     &APP_INSTANCES,
     &APP_INSTANCE_USERS,
     &APP_INSTANCE_ADMINS,
@@ -86,6 +90,7 @@ const ALL: [&Quota; 14] = [
     &SUB_CHANNELS,
     &SUB_CHANNEL_MEMBERSHIPS,
     &CONNECTIONS,
+    &RESOURCE_TAGS,
 ];
 
 impl Quota {
@@ -104,6 +109,9 @@ impl Quota {
 pub(crate) fn hidden_memberships(channel: Uid) -> Key {
     Key::new(&RESOURCE_COUNT).uid(channel).text("hidden_memberships")
 }
+
+/// The locale of a bot's Lex configuration. The model sets no limit; names of locales are short.
+pub(crate) const LOCALE_ID_CHARS_MAX: usize = 64;
 
 /// Content of a STANDARD message, in UTF-8 bytes (developer guide, message types).
 pub(crate) const STANDARD_CONTENT_BYTES_MAX: usize = 4_096;

@@ -1,6 +1,7 @@
 //! The messaging service: channels, who is in them, what is said there, and who listens.
 
 pub(crate) mod app_instance_user_channels;
+pub(crate) mod bot_invocation;
 pub(crate) mod channel;
 pub(crate) mod channel_ban;
 pub(crate) mod channel_membership;
@@ -10,6 +11,7 @@ pub(crate) mod channel_moderator;
 pub(crate) mod channel_read_marker;
 pub(crate) mod search;
 pub(crate) mod session;
+pub(crate) mod streaming_configurations;
 
 use store::Table;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
 
-use crate::{Call, Chat, Effect, Event, Options, Quotas, Step};
+use crate::{Answer, Call, Chat, Effect, Event, Options, Quotas, Step};
 
 pub(crate) use counting::{Calls, Counting};
 
@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) chat: Chat,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) app_instance: String,
-    /// What the rules ask of the store.
+    /// What the rules ask of the store, and how it may fail.
     pub(crate) engine: Arc<Counting>,
     events: mpsc::Receiver<Vec<Committed>>,
     tokens: u32,
@@ -76,14 +76,14 @@ impl World {
         world
     }
 
-    /// Sends a request and returns its answer.
-    pub(crate) async fn call(
+    /// Sends a request and returns what the front is given for it.
+    pub(crate) async fn ask(
         &self,
         method: &str,
         target: &str,
         bearer: &str,
         body: Value,
-    ) -> Outcome {
+    ) -> Result<Answer, wire::Error> {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         let route = wire::route::route(method, path, query).expect("the test names a known route");
         let call = Call {
@@ -94,7 +94,18 @@ impl World {
             endpoint: "localhost:8080".to_owned(),
             request_id: "test".to_owned(),
         };
-        let answer = self.chat.call(call).await;
+        self.chat.call(call).await
+    }
+
+    /// Sends a request and returns its answer.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Outcome {
+        let answer = self.ask(method, target, bearer, body).await;
         let answer = answer.map_err(|error| (error.code().status(), error.code().exception()))?;
         Ok(match answer.body.as_slice() {
             [] => Value::Null,
@@ -123,6 +134,34 @@ impl World {
 
     pub(crate) async fn create_user(&mut self, id: &str) -> String {
         text(&self.try_create_user(id).await.expect("is created")["AppInstanceUserArn"])
+    }
+
+    /// Creates a bot; `more` replaces or adds members of the request.
+    pub(crate) async fn try_create_bot(&mut self, more: Value) -> Outcome {
+        let mut body = json!({
+            "AppInstanceArn": self.app_instance, "ClientRequestToken": self.token(),
+            "Configuration": { "Lex": lex(json!({})) },
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        self.call("POST", "/app-instance-bots", "", body).await
+    }
+
+    pub(crate) async fn create_bot(&mut self, name: &str) -> String {
+        let answer = self.try_create_bot(json!({ "Name": name })).await.expect("is created");
+        text(&answer["AppInstanceBotArn"])
+    }
+
+    /// Registers a device of that token.
+    pub(crate) async fn register_device(&mut self, user: &str, device: &str) -> Outcome {
+        let body = json!({
+            "Type": "GCM", "ClientRequestToken": self.token(),
+            "ResourceArn": "arn:aws:mobiletargeting:us-east-1:111122223333:apps/a1b2",
+            "EndpointAttributes": { "DeviceToken": device },
+        });
+        let target = format!("/app-instance-users/{}/endpoints", label(user));
+        self.call("POST", &target, "", body).await
     }
 
     pub(crate) async fn create_admin(&self, user: &str) -> Outcome {
@@ -287,6 +326,16 @@ fn hear(committed: &Committed, event: &store::Event) -> Heard {
         payload: serde_json::from_str(payload).expect("payloads are JSON"),
         effect: body.effect(),
     }
+}
+
+/// Returns a Lex configuration; `more` replaces or adds members of it.
+pub(crate) fn lex(more: Value) -> Value {
+    let alias = "arn:aws:lex:us-east-1:111122223333:bot-alias/ABCDEFGHIJ/0123456789";
+    let mut lex = json!({ "LexBotAliasArn": alias, "LocaleId": "en_US" });
+    if let Value::Object(more) = more {
+        more.into_iter().for_each(|(name, value)| lex[name] = value);
+    }
+    lex
 }
 
 /// Returns the text of a JSON string.

@@ -17,6 +17,7 @@ mod server;
 mod answer;
 mod body;
 mod endpoint;
+mod failure_log;
 mod http;
 mod refusal;
 mod request;

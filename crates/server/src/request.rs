@@ -20,6 +20,7 @@ use wire::{Error, ErrorCode};
 use crate::answer::{self, RequestId};
 use crate::connect::{self, Connect};
 use crate::endpoint::{Arrival, PublicEndpoint, messaging_endpoint};
+use crate::failure_log::FailureLog;
 use crate::http::{Body, Connection, Service};
 use crate::metrics::Metrics;
 use crate::refusal::{self, Bare};
@@ -43,6 +44,7 @@ pub(crate) struct Api {
     pub(crate) signatures: Arc<Signatures>,
     pub(crate) connect: Arc<Connect>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) failures: FailureLog,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The address that the listener was bound to.
     pub(crate) listener: SocketAddr,
@@ -76,7 +78,7 @@ impl Service for Api {
                 response
             }
             Err(error) => {
-                log(&exchange, &error);
+                self.log(&exchange, &error);
                 answer::error(&error, exchange.android)
             }
         };
@@ -121,6 +123,26 @@ impl Api {
         Ok(answer::json(answer.status, answer.body))
     }
 
+    /// Writes a failure of ours as an error with all that led to it, and a refusal for whoever
+    /// debugs. What cannot be served for the moment comes in crowds, so not each has a line.
+    fn log(&self, exchange: &Exchange, error: &Error) {
+        let (operation, request_id) = (exchange.operation, exchange.id.as_str());
+        let status = error.code().status();
+        if status < 500 {
+            let exception = error.code().exception();
+            tracing::debug!(operation, request_id, status, error = exception, "refused");
+            return;
+        }
+        let chain = logging::chain(error);
+        if error.code() != ErrorCode::ServiceUnavailable {
+            tracing::error!(operation, request_id, status, error = %chain, "failed");
+        } else if let Some(untold) = self.failures.admit(&chain, Instant::now()) {
+            tracing::error!(operation, request_id, status, untold, error = %chain, "failed");
+        } else {
+            tracing::debug!(operation, request_id, status, error = %chain, "failed");
+        }
+    }
+
     fn endpoint(&self, parts: &Parts, connection: &Connection) -> String {
         let arrival = Arrival {
             host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
@@ -151,19 +173,6 @@ fn check_head(uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
         return Err(Error::new(ErrorCode::HeadersTooLarge, text));
     }
     Ok(())
-}
-
-/// Writes a failure of ours as an error with all that led to it, and a refusal for whoever debugs.
-fn log(exchange: &Exchange, error: &Error) {
-    let (operation, request_id) = (exchange.operation, exchange.id.as_str());
-    let status = error.code().status();
-    if status >= 500 {
-        let chain = logging::chain(error);
-        tracing::error!(operation, request_id, status, error = %chain, "failed");
-    } else {
-        let exception = error.code().exception();
-        tracing::debug!(operation, request_id, status, error = exception, "refused");
-    }
 }
 
 #[cfg(test)]

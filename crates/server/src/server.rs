@@ -25,6 +25,7 @@ use crate::connect::Connect;
 use crate::credentials::{self, Credential};
 use crate::drain::{Drain, Tasks, Trigger};
 use crate::endpoint::PublicEndpoint;
+use crate::failure_log::FailureLog;
 use crate::http::{self, Front};
 use crate::jobs;
 use crate::metrics::{Metrics, StoreFigures};
@@ -213,6 +214,7 @@ impl Parts {
             signatures,
             connect: Arc::new(connect),
             metrics: metrics.clone(),
+            failures: FailureLog::default(),
             entropy,
             listener: api.1,
             tls_port: tls_address.map(|address| address.port()),

@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -39,6 +40,8 @@ pub use tls::TlsFileError;
 pub const LANE_COUNT: usize = 6;
 /// A lane that was silent for so long has ended; its row is removed.
 const LANE_SILENCE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// How long callers wait for the outcome of a lost COMMIT, unless it is told otherwise.
+pub const SETTLE_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// Where the database is.
 #[derive(Clone)]
@@ -55,6 +58,9 @@ pub struct Config {
     pub client_key: Option<PathBuf>,
     /// Committer lanes, at least one.
     pub lane_count: usize,
+    /// How long callers wait until the outcome of a lost COMMIT is found out; those behind them
+    /// wait a sixteenth of it.
+    pub settle_time_max: Duration,
     /// What the lanes count.
     pub counts: Arc<Counts>,
 }
@@ -68,6 +74,7 @@ impl Config {
             client_cert: None,
             client_key: None,
             lane_count: LANE_COUNT,
+            settle_time_max: SETTLE_TIME_MAX,
             counts: Arc::default(),
         }
     }
@@ -167,7 +174,7 @@ pub async fn open(config: &Config, options: Options) -> Result<Arc<dyn Engine>, 
             Arc::clone(queue),
             Arc::clone(&publisher),
             options.clone(),
-            Arc::clone(&config.counts),
+            config,
             Arc::clone(&connector),
             done.clone(),
         );

@@ -9,7 +9,7 @@ mod reader;
 mod schema;
 mod writer;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,10 +84,16 @@ fn open_with(
 ) -> Result<Arc<dyn Engine>, OpenError> {
     let folder = |source| OpenError::Folder { path: dir.to_path_buf(), source };
     create_folder(dir).map_err(folder)?;
+    let is_new = !dir.join(LOCK_FILE).exists();
     let lock = lock_folder(dir)?;
     let path = dir.join(DATABASE_FILE);
     let schema = Arc::new(Schema::new(options.all_tables()));
-    let database = schema.open_writer(&path)?;
+    let database = schema.open_writer(&path).inspect_err(|_| {
+        if is_new {
+            // A folder that is not ours is left as it was.
+            fs::remove_file(dir.join(LOCK_FILE)).unwrap_or_default();
+        }
+    })?;
     sync_folder(dir).map_err(folder)?;
     let publisher = Arc::new(Publisher::new(options.sink.clone()));
     let options = Options { sink: None, ..options };
@@ -117,14 +123,34 @@ fn create_folder(dir: &Path) -> io::Result<()> {
 
 fn lock_folder(dir: &Path) -> Result<File, OpenError> {
     let folder = |source| OpenError::Folder { path: dir.to_path_buf(), source };
-    let mut file = OpenOptions::new();
-    file.create(true).truncate(false).write(true);
-    let lock = file.open(dir.join(LOCK_FILE)).map_err(folder)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(folder(source)),
+    let path = dir.join(LOCK_FILE);
+    loop {
+        let mut file = OpenOptions::new();
+        file.create(true).truncate(false).write(true);
+        let lock = file.open(&path).map_err(folder)?;
+        match lock.try_lock() {
+            Ok(()) if is_at(&lock, &path) => return Ok(lock),
+            // Whoever held it has taken the file away; a lock on that keeps nobody out.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_path_buf())),
+            Err(TryLockError::Error(source)) => return Err(folder(source)),
+        }
     }
+}
+
+/// Tells whether a path still leads to an open file.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |found: fs::Metadata| (found.dev(), found.ino());
+    let (here, there) = (file.metadata().map(place), path.metadata().map(place));
+    matches!((here, there), (Ok(here), Ok(there)) if here == there)
+}
+
+/// Elsewhere a file that is open stays where it is.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// Makes the names of new files durable. Folders can be synced only where they can be opened.

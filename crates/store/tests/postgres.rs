@@ -3,6 +3,8 @@
 
 #[path = "postgres/faults.rs"]
 mod faults;
+#[path = "postgres/lost_commit.rs"]
+mod lost_commit;
 #[path = "postgres/opening.rs"]
 mod opening;
 #[path = "postgres/proxy.rs"]

@@ -2,6 +2,7 @@ use serde_json::json;
 use store::{Add, Batch, Key, Put, Uid};
 
 use super::*;
+use crate::identity::app_instance_user_endpoint::APP_INSTANCE_USER_ENDPOINT_BY_DEVICE;
 use crate::testing::{World, label};
 
 /// A store with everything in it, some of it deleted.
@@ -12,7 +13,13 @@ async fn world() -> World {
     let carol = world.create_user("carol").await;
     assert!(world.create_admin(&carol).await.is_ok());
     let tags = json!([{ "Key": "a", "Value": "b" }]);
-    let more = json!({ "MemberArns": [bob], "ModeratorArns": [carol], "Tags": tags });
+    let bot = world.create_bot("bot").await;
+    assert!(world.create_admin(&bot).await.is_ok());
+    let body = json!({ "ResourceARN": bot, "Tags": tags });
+    assert!(world.call("POST", "/tags?operation=tag-resource", "", body).await.is_ok());
+    world.register_device(&alice, "device").await.expect("is registered");
+    world.register_device(&bob, "device").await.expect("is registered");
+    let more = json!({ "MemberArns": [bob, bot], "ModeratorArns": [carol], "Tags": tags });
     let channel = world.create_channel(&alice, more).await;
     let gone = world.create_channel(&alice, json!({ "MemberArns": [bob] })).await;
     for index in 0..5 {
@@ -70,7 +77,7 @@ async fn each_kind_of_damage_is_found() {
         crate::ids::parse_uuid(&id).expect("the id is a UUID")
     };
     type Damage = Box<dyn Fn(&World, &mut Batch)>;
-    let cases: [(&str, Damage); 7] = [
+    let cases: [(&str, Damage); 8] = [
         (
             // It belongs to no membership.
             "channel_read_marker",
@@ -92,6 +99,15 @@ async fn each_kind_of_damage_is_found() {
             Box::new(|_, batch| {
                 let key =
                     Key::new(&crate::messaging::channel::CHANNEL_BY_PRIVACY).uid(Uid([7; 16]));
+                batch.puts.push(Put { key, value: Vec::new() });
+            }),
+        ),
+        (
+            // No endpoint says so.
+            "app_instance_user_endpoint_by_device",
+            Box::new(|_, batch| {
+                let key = Key::new(&APP_INSTANCE_USER_ENDPOINT_BY_DEVICE);
+                let key = key.uid(Uid([7; 16])).uid(Uid([8; 16]));
                 batch.puts.push(Put { key, value: Vec::new() });
             }),
         ),
@@ -151,11 +167,11 @@ async fn leftovers_of_what_no_job_will_purge_are_found() {
     batch.puts.push(Put { key, value: store::codec::encode(&ban) });
     let key = Key::new(&crate::messaging::channel_ban::CHANNEL_BAN_BY_MEMBER).uid(gone).uid(gone);
     batch.puts.push(Put { key, value: b"room".to_vec() });
-    let tags = json!({ "uid": gone, "tags": {} });
-    let tags = Put { key: crate::identity::tags::key_of(gone), value: store::codec::encode(&tags) };
-    batch.puts.push(tags);
-    let count = crate::limits::CHANNEL_MEMBERSHIPS.key(gone);
-    batch.adds.push(Add { key: count, delta: 0, max: None });
+    let key = crate::identity::tags::key_of(gone, "a");
+    let tag = json!({ "uid": gone, "key": "a", "value": "b" });
+    batch.puts.push(Put { key, value: store::codec::encode(&tag) });
+    let count = crate::limits::RESOURCE_TAGS.key(gone);
+    batch.adds.push(Add { key: count, delta: 1, max: None });
     world.chat.0.store.engine().commit(batch).await.expect("is written");
     let found = tables_with_findings(&world).await;
     assert_eq!(found, ["channel_ban", "resource_tag", "resource_count", "home"]);

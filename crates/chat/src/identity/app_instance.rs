@@ -10,7 +10,8 @@ use wire::identity::{
     AppInstance as Described, AppInstanceSummary, CreateAppInstance, CreateAppInstanceRequest,
     CreateAppInstanceResponse, DeleteAppInstance, DeleteAppInstanceRequest, DescribeAppInstance,
     DescribeAppInstanceRequest, DescribeAppInstanceResponse, ListAppInstances,
-    ListAppInstancesRequest, ListAppInstancesResponse,
+    ListAppInstancesRequest, ListAppInstancesResponse, UpdateAppInstance, UpdateAppInstanceRequest,
+    UpdateAppInstanceResponse,
 };
 use wire::time::Timestamp;
 
@@ -21,7 +22,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::idempotency::Token;
-use crate::identity::tags;
+use crate::identity::{self, tags};
 use crate::job::{self, Doomed};
 use crate::limits::{self, ACCOUNT};
 use crate::page::Walk;
@@ -101,7 +102,7 @@ impl Handle<CreateAppInstance> for Chat {
         let instance = AppInstance {
             uid: cx.new_uuid(),
             name: input.name.clone(),
-            metadata: input.metadata.clone(),
+            metadata: identity::metadata(input.metadata.as_deref()),
             created_ms: cx.now_ms,
             updated_ms: cx.now_ms,
         };
@@ -166,6 +167,25 @@ impl Handle<ListAppInstances> for Chat {
     }
 }
 
+impl Handle<UpdateAppInstance> for Chat {
+    /// Replaces name and metadata, both of which a request must have.
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &UpdateAppInstanceRequest,
+    ) -> Result<Reply<UpdateAppInstanceResponse>> {
+        let mut instance = require(cx, tx, &input.app_instance_arn).await?;
+        instance.name.clone_from(&input.name);
+        instance.metadata = identity::metadata(Some(&input.metadata));
+        instance.updated_ms = cx.now_ms;
+        tx.set_home(instance.uid);
+        tx.put(&instance);
+        Ok(Reply::Ready(UpdateAppInstanceResponse {
+            app_instance_arn: Some(cx.app_instance_arn(instance.uid)),
+        }))
+    }
+}
+
 impl Handle<DeleteAppInstance> for Chat {
     async fn handle(cx: &Cx, tx: &mut Txn, input: &DeleteAppInstanceRequest) -> Result<Reply<()>> {
         let instance = require(cx, tx, &input.app_instance_arn).await?;
@@ -177,3 +197,6 @@ impl Handle<DeleteAppInstance> for Chat {
         Ok(Reply::Ready(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,16 +4,22 @@
 //! counter of the app instance equals the rows.
 
 use serde::{Deserialize, Serialize};
-use store::{Key, Kind, Record, Table, Txn, Uid};
+use store::{Direction, Key, Kind, Range, Record, Table, Txn, Uid};
 use wire::identity::{
-    CreateAppInstanceAdmin, CreateAppInstanceAdminRequest, CreateAppInstanceAdminResponse,
+    AppInstanceAdmin as Described, AppInstanceAdminSummary, CreateAppInstanceAdmin,
+    CreateAppInstanceAdminRequest, CreateAppInstanceAdminResponse, DeleteAppInstanceAdmin,
+    DeleteAppInstanceAdminRequest, DescribeAppInstanceAdmin, DescribeAppInstanceAdminRequest,
+    DescribeAppInstanceAdminResponse, ListAppInstanceAdmins, ListAppInstanceAdminsRequest,
+    ListAppInstanceAdminsResponse,
 };
+use wire::time::Timestamp;
 
 use crate::check::Proof;
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::identity::app_instance;
+use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, limits};
 
@@ -57,8 +63,20 @@ pub(crate) async fn is(tx: &mut Txn, app_instance: Uid, principal: Uid) -> Resul
 
 /// Takes the role from an admin that was got.
 pub(crate) fn remove(tx: &mut Txn, admin: &AppInstanceAdmin) {
+    // His own delete takes the role too, below another home.
+    tx.hold(admin.admin.uid);
     tx.delete(admin);
     tx.add(limits::APP_INSTANCE_ADMINS.key(admin.app_instance), -1, None);
+}
+
+/// Returns the admin that `arn` names, under his name of today.
+///
+/// # Errors
+/// Forbidden when there is none: the operations model no NotFound.
+async fn require(cx: &Cx, tx: &mut Txn, app_instance: Uid, arn: &str) -> Result<AppInstanceAdmin> {
+    let admin = principal::find(cx, tx, app_instance, arn).await?.ok_or_else(Error::forbidden)?;
+    let record: Option<AppInstanceAdmin> = tx.get(&key_of(app_instance, admin.uid)).await?;
+    Ok(AppInstanceAdmin { admin, ..record.ok_or_else(Error::forbidden)? })
 }
 
 /// Takes the role from a principal who is being deleted, if he has it.
@@ -93,3 +111,84 @@ impl Handle<CreateAppInstanceAdmin> for Chat {
         }))
     }
 }
+
+impl Handle<DescribeAppInstanceAdmin> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &DescribeAppInstanceAdminRequest,
+    ) -> Result<Reply<DescribeAppInstanceAdminResponse>> {
+        let app_instance = app_instance::require(cx, tx, &input.app_instance_arn).await?.uid;
+        let admin = require(cx, tx, app_instance, &input.app_instance_admin_arn).await?;
+        Ok(Reply::Ready(DescribeAppInstanceAdminResponse {
+            app_instance_admin: Some(Described {
+                admin: Some(admin.admin.identity_of_admin(cx, app_instance)),
+                app_instance_arn: Some(cx.app_instance_arn(app_instance)),
+                created_timestamp: Some(Timestamp(admin.created_ms)),
+            }),
+        }))
+    }
+}
+
+impl Handle<ListAppInstanceAdmins> for Chat {
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &ListAppInstanceAdminsRequest,
+    ) -> Result<Reply<ListAppInstanceAdminsResponse>> {
+        let app_instance = app_instance::require(cx, tx, &input.app_instance_arn).await?.uid;
+        let mut walk = Walk::start(
+            cx,
+            &[b"ListAppInstanceAdmins", &app_instance.0],
+            Range::prefix(Key::new(&APP_INSTANCE_ADMIN).uid(app_instance)),
+            Direction::Forward,
+            input.max_results,
+            input.next_token.as_deref(),
+        )?;
+        let view = tx.view();
+        let mut app_instance_admins = Vec::new();
+        loop {
+            let rows = walk.read(&view).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let mut written = Vec::with_capacity(rows.len());
+            for row in &rows {
+                written.push(Some(row.decode::<AppInstanceAdmin>()?.admin));
+            }
+            let today = principal::live(&view, app_instance, &written).await?;
+            for (row, admin) in rows.iter().zip(today) {
+                if !walk.has_room() {
+                    break;
+                }
+                walk.pass(row, admin.is_some());
+                app_instance_admins.extend(admin.map(|admin| AppInstanceAdminSummary {
+                    admin: Some(admin.identity_of_admin(cx, app_instance)),
+                }));
+            }
+        }
+        Ok(Reply::Ready(ListAppInstanceAdminsResponse {
+            app_instance_arn: Some(cx.app_instance_arn(app_instance)),
+            app_instance_admins: Some(app_instance_admins),
+            next_token: walk.next_token(cx),
+        }))
+    }
+}
+
+impl Handle<DeleteAppInstanceAdmin> for Chat {
+    /// Takes the role; the user or bot stays.
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &DeleteAppInstanceAdminRequest,
+    ) -> Result<Reply<()>> {
+        let app_instance = app_instance::require(cx, tx, &input.app_instance_arn).await?.uid;
+        let admin = require(cx, tx, app_instance, &input.app_instance_admin_arn).await?;
+        tx.set_home(app_instance);
+        remove(tx, &admin);
+        Ok(Reply::Ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,8 @@ use wire::identity::{
     CreateAppInstanceUserRequest, CreateAppInstanceUserResponse, DeleteAppInstanceUser,
     DeleteAppInstanceUserRequest, DescribeAppInstanceUser, DescribeAppInstanceUserRequest,
     DescribeAppInstanceUserResponse, ListAppInstanceUsers, ListAppInstanceUsersRequest,
-    ListAppInstanceUsersResponse,
+    ListAppInstanceUsersResponse, UpdateAppInstanceUser, UpdateAppInstanceUserRequest,
+    UpdateAppInstanceUserResponse,
 };
 use wire::time::Timestamp;
 
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::idempotency::Token;
 use crate::identity::app_instance::{self, AppInstance};
-use crate::identity::{app_instance_admin, tags};
+use crate::identity::{self, app_instance_admin, tags};
 use crate::job::{self, Doomed};
 use crate::limits;
 use crate::page::Walk;
@@ -78,13 +79,16 @@ impl AppInstanceUser {
         Principal { uid: self.uid, kind: Kind::User, id: self.id, name: self.name }
     }
 
-    fn arn(&self, cx: &Cx) -> String {
+    pub(crate) fn arn(&self, cx: &Cx) -> String {
         cx.principal_arn(self.app_instance, Kind::User, &self.id)
     }
 }
 
 /// Returns the live user that `arn` names as the resource of a request.
-async fn require(cx: &Cx, tx: &mut Txn, arn: &str) -> Result<AppInstanceUser> {
+///
+/// # Errors
+/// BadRequest when it is the ARN of something else, Forbidden when there is none.
+pub(crate) async fn require(cx: &Cx, tx: &mut Txn, arn: &str) -> Result<AppInstanceUser> {
     let (app_instance, resource) = cx.parse_arn(arn).ok_or_else(Error::forbidden)?;
     let Resource::User(id) = resource else {
         return Err(Error::bad_request("The ARN does not name an app instance user"));
@@ -142,7 +146,7 @@ impl Handle<CreateAppInstanceUser> for Chat {
             id: id.clone(),
             uid: cx.new_uid(),
             name: input.name.clone(),
-            metadata: input.metadata.clone(),
+            metadata: identity::metadata(input.metadata.as_deref()),
             created_ms: cx.now_ms,
             updated_ms: cx.now_ms,
         };
@@ -205,6 +209,24 @@ impl Handle<ListAppInstanceUsers> for Chat {
             app_instance_users: Some(summaries),
             next_token: walk.next_token(cx),
         }))
+    }
+}
+
+impl Handle<UpdateAppInstanceUser> for Chat {
+    /// Replaces name and metadata, both of which a request must have.
+    async fn handle(
+        cx: &Cx,
+        tx: &mut Txn,
+        input: &UpdateAppInstanceUserRequest,
+    ) -> Result<Reply<UpdateAppInstanceUserResponse>> {
+        let mut user = require(cx, tx, &input.app_instance_user_arn).await?;
+        user.name.clone_from(&input.name);
+        user.metadata = identity::metadata(Some(&input.metadata));
+        user.updated_ms = cx.now_ms;
+        tx.set_home(user.uid);
+        tx.put(&user);
+        let app_instance_user_arn = Some(user.arn(cx));
+        Ok(Reply::Ready(UpdateAppInstanceUserResponse { app_instance_user_arn }))
     }
 }
 

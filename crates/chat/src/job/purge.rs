@@ -1,4 +1,4 @@
-//! The steps of a purge: what goes with a deleted channel, user or app instance.
+//! The steps of a purge: what goes with a deleted channel, user, bot or app instance.
 //!
 //! Invariants: nothing new comes below a deleted uid, so a list that is empty stays empty; a record
 //! that counts is got, deleted and uncounted on all sides in one batch, whichever purge comes to
@@ -11,8 +11,10 @@ use crate::cx::Cx;
 use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_admin::{self, AppInstanceAdmin};
+use crate::identity::app_instance_bot::{self, AppInstanceBot};
 use crate::identity::app_instance_user::{self, AppInstanceUser};
-use crate::identity::tags;
+use crate::identity::app_instance_user_endpoint;
+use crate::identity::tags::RESOURCE_TAG;
 use crate::job::{Doomed, Left};
 use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
 use crate::messaging::channel::{self, Channel};
@@ -36,7 +38,9 @@ pub(super) async fn step(
     let mut below = Below { view, tx, uid, room: STEP_ROWS_MAX };
     match doomed {
         Doomed::AppInstance => below.app_instance(cx).await,
-        Doomed::AppInstanceUser { app_instance } => below.user(cx, app_instance).await,
+        Doomed::AppInstanceUser { app_instance } | Doomed::AppInstanceBot { app_instance } => {
+            below.principal(cx, app_instance).await
+        }
         Doomed::Channel => below.channel().await,
     }
 }
@@ -60,7 +64,7 @@ impl Below<'_> {
         self.own(all).await
     }
 
-    /// Admins go first and users last: a record refers to those that go after it.
+    /// Admins go first, users and bots last: a record refers to those that go after it.
     async fn app_instance(&mut self, cx: &Cx) -> Result<Left> {
         self.tx.set_home(self.uid);
         let channel = |tx: &mut Txn, channel: &Channel| {
@@ -71,17 +75,24 @@ impl Below<'_> {
             tx.hold(user.uid);
             app_instance_user::remove(cx, tx, user);
         };
+        let bot = |tx: &mut Txn, bot: &AppInstanceBot| {
+            tx.hold(bot.uid);
+            app_instance_bot::remove(cx, tx, bot);
+        };
         let all = self.records::<AppInstanceAdmin>(app_instance_admin::remove).await?
             && self.records(channel).await?
-            && self.records(user).await?;
+            && self.records(user).await?
+            && self.records(bot).await?;
         self.own(all).await
     }
 
-    /// Takes the user out of one channel, whose home gives order to what its members hear.
-    async fn user(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
+    /// Takes the user or bot out of one channel, whose home gives order to what its members hear;
+    /// once out of all, removes what else is below.
+    async fn principal(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
         let Some((index, uid, id)) = self.first_channel().await? else {
             self.tx.set_home(self.uid);
-            return self.own(true).await;
+            let all = self.records(app_instance_user_endpoint::remove).await?;
+            return self.own(all).await;
         };
         let tx = &mut *self.tx;
         tx.delete_raw(index);
@@ -117,7 +128,7 @@ impl Below<'_> {
         Ok(Left::More)
     }
 
-    /// Returns the first channel that the user is in, moderates or is banned from: index row, uid
+    /// Returns the first channel that the uid is in, moderates or is banned from: index row, uid
     /// and id.
     async fn first_channel(&self) -> Result<Option<(Key, Uid, String)>> {
         for table in
@@ -171,7 +182,9 @@ impl Below<'_> {
         for counter in self.keys(&RESOURCE_COUNT, STEP_ROWS_MAX).await? {
             self.tx.delete_raw(counter);
         }
-        self.tx.delete_raw(tags::key_of(self.uid));
+        for tag in self.keys(&RESOURCE_TAG, STEP_ROWS_MAX).await? {
+            self.tx.delete_raw(tag);
+        }
         self.tx.delete_raw(Key::home(self.uid));
         Ok(Left::Nothing)
     }

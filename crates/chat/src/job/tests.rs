@@ -204,6 +204,10 @@ async fn deleted_app_instance_leaves_no_row() {
         let channel = world.create_channel(&alice, json!({ "MemberArns": [users[0]] })).await;
         world.send(&channel, &alice, "hello").await.expect("is sent");
     }
+    let bot = world.create_bot("bot").await;
+    world.create_channel(&bot, json!({ "MemberArns": [alice] })).await;
+    assert!(world.create_admin(&bot).await.is_ok());
+    world.register_device(&alice, "device").await.expect("is registered");
     delete_user(&world, &users[0]).await;
     let app_instance = format!("/app-instances/{}", label(&world.app_instance));
     assert_eq!(world.delete(&app_instance, "").await, Ok(Value::Null));

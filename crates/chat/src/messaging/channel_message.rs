@@ -28,6 +28,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, MessageId};
 use crate::idempotency::Token;
+use crate::messaging::bot_invocation;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership::{ChannelMembership, refuse_sub_channel};
 use crate::page::Walk;
@@ -272,6 +273,7 @@ impl Handle<SendChannelMessage> for Chat {
         access::require(cx, tx, Action::SendMessage, &channel).await?;
         check(input)?;
         let target = target(cx, tx, &channel, input).await?;
+        let bot_count = bot_invocation::count(cx, tx, &channel, target.as_ref(), input).await?;
         let message = new_message(&channel, sender, target, input);
         let (home, persistence) = (channel.uid, input.persistence);
         let id = match persistence {
@@ -283,7 +285,11 @@ impl Handle<SendChannelMessage> for Chat {
         let payload = message.described(cx, &channel, persistence);
         let kind = event::Kind::CreateChannelMessage;
         let event = event::message(audience(&message), kind, payload, id.clone());
-        let output = move |stamp| answer(id.at(home, stamp));
+        let unserved = cx.place.unserved.clone();
+        let output = move |stamp| {
+            unserved.bots_invoked(bot_count);
+            answer(id.at(home, stamp))
+        };
         if persistence == ChannelMessagePersistenceType::NonPersistent {
             return Ok(Reply::Published { home, event, output: Box::new(output) });
         }

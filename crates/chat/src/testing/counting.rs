@@ -1,7 +1,9 @@
-//! An engine that counts its calls, so that a test can hold what an operation costs.
+//! An engine that counts its calls, so that a test can hold what an operation costs, and that lets
+//! commits fail as it is told.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use store::{
     Batch, BoxFuture, Direction, Engine, Entry, Event, Failure, Key, Range, Stamp, Uid, Unavailable,
@@ -21,12 +23,18 @@ pub(crate) struct Counting {
     gets: AtomicU32,
     scans: AtomicU32,
     commits: AtomicU32,
+    failures: Mutex<VecDeque<Failure>>,
 }
 
 impl Counting {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
         let none = AtomicU32::default;
-        Self { engine, gets: none(), scans: none(), commits: none() }
+        Self { engine, gets: none(), scans: none(), commits: none(), failures: Mutex::default() }
+    }
+
+    /// Lets the next commits fail, so many as are given; nothing of them is written.
+    pub(crate) fn fail(&self, failures: impl IntoIterator<Item = Failure>) {
+        self.failures.lock().expect("no test panics in here").extend(failures);
     }
 
     /// Returns the calls since the last look.
@@ -58,7 +66,11 @@ impl Engine for Counting {
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Stamp, Failure>> {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.engine.commit(batch)
+        let failure = self.failures.lock().expect("no test panics in here").pop_front();
+        match failure {
+            Some(failure) => Box::pin(std::future::ready(Err(failure))),
+            None => self.engine.commit(batch),
+        }
     }
 
     fn publish(&self, home: Uid, events: Vec<Event>) -> BoxFuture<'_, Result<Stamp, Failure>> {

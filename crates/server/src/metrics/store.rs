@@ -1,4 +1,4 @@
-//! What the store counts by itself, read when somebody asks.
+//! What store and rules count by themselves, read when somebody asks.
 //!
 //! Invariant: figures of a shared database are told only by a node that has one.
 
@@ -32,8 +32,15 @@ impl Collector for StoreFigures {
             let encoder = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
             counter.encode(encoder)
         };
-        let help = "Transactions that were run again because a row that they had read has changed";
+        let help = "Transactions that were run again because a row has changed that they had read \
+                    or guessed";
         tell("transaction_conflicts", help, self.chat.conflict_count())?;
+        let help = "Bots that a message named and that did not answer, as Lex is not connected";
+        tell("bot_invocations_failed", help, self.chat.failed_bot_invocation_count())?;
+        let help = "Devices registered to which nothing is pushed";
+        tell("endpoints_undeliverable", help, self.chat.undeliverable_endpoint_count())?;
+        let help = "Streaming configurations refused, as Kinesis is not connected";
+        tell("streams_refused", help, self.chat.refused_stream_count())?;
         let Some(counts) = &self.counts else { return Ok(()) };
         let help =
             "Groups that were tried again: a deadlock, a lock held for long, a lost connection";
@@ -79,7 +86,14 @@ mod tests {
             assert!(shared.contains(line), "{line} is missing from:\n{shared}");
         }
         let embedded = text_of(None).await;
-        assert!(embedded.contains("campanile_transaction_conflicts_total 0"));
+        for line in [
+            "campanile_transaction_conflicts_total 0",
+            "campanile_bot_invocations_failed_total 0",
+            "campanile_endpoints_undeliverable_total 0",
+            "campanile_streams_refused_total 0",
+        ] {
+            assert!(embedded.contains(line), "{line} is missing from:\n{embedded}");
+        }
         assert!(!embedded.contains("campanile_database"));
     }
 }

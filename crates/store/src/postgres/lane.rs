@@ -4,8 +4,11 @@
 //! events, then the answers. A home belongs to one lane of a node, so its events leave in the
 //! order of its commits; lanes and nodes meet only in the locks of `held`. Invariants: a group is
 //! acknowledged only when every statement of it and COMMIT succeeded, or when its own id is found
-//! in the database; a lane begins no group while the outcome of the last one is open.
+//! in the database; a lane begins no group while the outcome of the last one is open, and lets
+//! nobody wait long for that but the callers of that group.
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,13 +22,13 @@ use crate::engine::{Batch, Committed, Failure, Options, Unavailable};
 use crate::group::{self, Judged, Needs, RowWrite, Source};
 use crate::id::{Stamp, Uid, Version};
 use crate::key::Key;
-use crate::postgres::Counts;
 use crate::postgres::connect::Connector;
 use crate::postgres::held;
 use crate::postgres::schema::LANE;
 use crate::postgres::session::Session;
+use crate::postgres::{Config, Counts};
 use crate::publish::Publisher;
-use crate::queue::{Job, Queue};
+use crate::queue::Queue;
 
 /// A round trip may wait for a lock as often as it names tables; longer than this is a silence.
 const TRIP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -33,8 +36,9 @@ const TRIP_TIMEOUT: Duration = Duration::from_secs(8);
 const TRIES_MAX: usize = 5;
 /// After this time a group is not tried again.
 const GROUP_TIME_MAX: Duration = Duration::from_secs(8);
-/// How long callers wait until the outcome of a lost COMMIT is found out.
-const SETTLE_TIME_MAX: Duration = Duration::from_secs(8);
+/// The part of `Config::settle_time_max` for which what queues up behind a lost COMMIT waits too:
+/// half a second, unless it is told otherwise.
+const QUEUE_PART_OF_SETTLE_TIME: u32 = 16;
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything that the task owns.
@@ -45,10 +49,9 @@ pub(super) struct Lane {
     publisher: Arc<Publisher>,
     options: Options,
     counts: Arc<Counts>,
+    settle_time_max: Duration,
     connector: Arc<Connector>,
     session: Option<Session>,
-    /// The last group, if its outcome is not known.
-    open: Option<Open>,
     /// Dropped when the lane has ended.
     _done: watch::Sender<()>,
 }
@@ -87,49 +90,38 @@ impl Lane {
         queue: Arc<Queue>,
         publisher: Arc<Publisher>,
         options: Options,
-        counts: Arc<Counts>,
+        config: &Config,
         connector: Arc<Connector>,
         done: watch::Sender<()>,
     ) -> Lane {
         let uid = Uid::random(options.entropy.as_ref());
-        let (session, open) = (None, None);
-        Lane { uid, queue, publisher, options, counts, connector, session, open, _done: done }
+        let (counts, settle_time_max) = (Arc::clone(&config.counts), config.settle_time_max);
+        Lane {
+            uid,
+            queue,
+            publisher,
+            options,
+            counts,
+            settle_time_max,
+            connector,
+            session: None,
+            _done: done,
+        }
     }
 
     /// Commits groups until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let _abandon = Abandon(Arc::clone(&self.queue));
-        while let Some(jobs) = self.next().await {
+        while let Some(jobs) = self.queue.next().await {
             let jobs = jobs.into_iter().map(|job| (job.batch, job.answer));
             let (group, answers): (Vec<Batch>, Vec<Answer>) = jobs.unzip();
-            if let Some(open) = &self.open {
-                refuse(answers, &Failure::Unavailable(open.cause.clone()));
-                continue;
-            }
             match self.commit(&group).await {
                 Ok(judged) => self.acknowledge(judged, answers).await,
                 Err(Broken::Again(cause)) => refuse(answers, &unwritable(cause)),
                 Err(Broken::Undone(cause)) => refuse(answers, &Failure::Unavailable(cause)),
-                Err(Broken::Open(open)) => self.settle_for(*open, answers).await,
+                Err(Broken::Open(open)) => self.settle(*open, answers).await,
             }
         }
-    }
-
-    /// Waits for the next group, and finds out about the last one if that is open.
-    async fn next(&mut self) -> Option<Vec<Job>> {
-        while let Some(open) = self.open.take() {
-            match self.settle(&open).await {
-                Some(true) => self.tell(open.judged.committed).await,
-                Some(false) => {}
-                None => {
-                    self.open = Some(open);
-                    if let Ok(jobs) = timeout(SETTLE_PAUSE, self.queue.next()).await {
-                        return jobs;
-                    }
-                }
-            }
-        }
-        self.queue.next().await
     }
 
     async fn acknowledge(&self, judged: Judged, answers: Vec<Answer>) {
@@ -235,30 +227,65 @@ impl Lane {
         }
     }
 
-    /// Finds out about a lost COMMIT while its callers wait, for a bounded time.
-    async fn settle_for(&mut self, open: Open, answers: Vec<Answer>) {
+    /// Finds out about a lost COMMIT, however long that takes. Its callers wait for a bounded time.
+    async fn settle(&self, open: Open, answers: Vec<Answer>) {
         self.counts.lost_commits.fetch_add(1, Ordering::Relaxed);
-        let begin = Instant::now();
-        loop {
-            match self.settle(&open).await {
-                Some(true) => return self.acknowledge(open.judged, answers).await,
-                Some(false) => return refuse(answers, &Failure::Unavailable(open.cause)),
-                None if begin.elapsed() < SETTLE_TIME_MAX => {
-                    tokio::time::sleep(SETTLE_PAUSE).await;
-                }
-                None => {
-                    refuse(answers, &Failure::Unknown(open.cause.clone()));
-                    self.open = Some(open);
-                    return;
+        match self.outcome_in_time(&open).await {
+            Some(true) => self.acknowledge(open.judged, answers).await,
+            Some(false) => refuse(answers, &Failure::Unavailable(open.cause)),
+            None => {
+                refuse(answers, &Failure::Unknown(open.cause.clone()));
+                tokio::select! {
+                    is_committed = self.outcome(&open) => if is_committed {
+                        self.tell(open.judged.committed).await;
+                    },
+                    // A lane that ends leaves the outcome to whoever asks the database.
+                    () = self.refuse_all(&open.cause) => {}
                 }
             }
+        }
+    }
+
+    /// Waits for the outcome as long as callers may. What queues up behind them waits a while, as
+    /// a connection that broke alone is soon replaced; then it is refused.
+    async fn outcome_in_time(&self, open: &Open) -> Option<bool> {
+        let mut outcome = pin!(timeout(self.settle_time_max, self.outcome(open)));
+        let patience = self.settle_time_max / QUEUE_PART_OF_SETTLE_TIME;
+        if let Ok(found) = timeout(patience, &mut outcome).await {
+            return found.ok();
+        }
+        let refused = async {
+            self.refuse_all(&open.cause).await;
+            pending().await
+        };
+        tokio::select! {
+            found = outcome => found.ok(),
+            never = refused => never,
+        }
+    }
+
+    /// Refuses what is queued and what arrives, until the queue is closed and empty.
+    async fn refuse_all(&self, cause: &Unavailable) {
+        while let Some(jobs) = self.queue.next().await {
+            let answers = jobs.into_iter().map(|job| job.answer).collect();
+            refuse(answers, &Failure::Unavailable(cause.clone()));
+        }
+    }
+
+    /// Asks until the outcome of an open group is known.
+    async fn outcome(&self, open: &Open) -> bool {
+        loop {
+            if let Some(is_committed) = self.look_for(open).await {
+                return is_committed;
+            }
+            tokio::time::sleep(SETTLE_PAUSE).await;
         }
     }
 
     /// Tells whether an open group was committed; none if that cannot be told yet. Holding its
     /// homes waits for the end of its transaction, if the server still has it: what is not
     /// committed then never will be.
-    async fn settle(&self, open: &Open) -> Option<bool> {
+    async fn look_for(&self, open: &Open) -> Option<bool> {
         let session = self.connector.connect().await.ok()?;
         let key = self.key();
         let mut needs = Needs { homes: open.homes.homes.clone(), ..Needs::default() };

@@ -113,20 +113,40 @@ async fn newer_format_is_refused_and_left_alone() {
     let version: i64 =
         database.pragma_query_value(None, "user_version", |row| row.get(0)).expect("reads");
     assert_eq!(version, schema::FORMAT + 1);
+    assert!(dir.path().join(LOCK_FILE).exists(), "it was there before");
+}
+
+fn files(dir: &tempfile::TempDir) -> Vec<std::ffi::OsString> {
+    let files = std::fs::read_dir(dir.path()).expect("is there");
+    files.map(|file| file.expect("is there").file_name()).collect()
 }
 
 #[test]
-fn databases_of_other_programs_are_refused() {
+fn databases_of_other_programs_are_refused_and_their_folders_left_as_they_were() {
     let dir = folder();
     let database = Connection::open(dir.path().join(DATABASE_FILE)).expect("opens");
     database.execute_batch("CREATE TABLE theirs (x)").expect("is written");
     let refused = open(dir.path(), options()).err().expect("is refused");
     assert!(matches!(refused, OpenError::Foreign(_)), "{refused}");
+    assert_eq!(files(&dir), [DATABASE_FILE]);
 
     let dir = folder();
     std::fs::write(dir.path().join(DATABASE_FILE), [b'x'; 4_096]).expect("is written");
     let refused = open(dir.path(), options()).err().expect("is refused");
     assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
+    assert_eq!(files(&dir), [DATABASE_FILE]);
+}
+
+#[test]
+fn lock_whose_file_was_taken_away_keeps_nobody_out_and_is_not_trusted() {
+    let dir = folder();
+    let path = dir.path().join(LOCK_FILE);
+    let lock = lock_folder(dir.path()).expect("is free");
+    assert!(is_at(&lock, &path));
+    std::fs::remove_file(&path).expect("is there");
+    assert!(!is_at(&lock, &path));
+    let next = lock_folder(dir.path()).expect("is free");
+    assert!(is_at(&next, &path) && !is_at(&lock, &path));
 }
 
 #[test]

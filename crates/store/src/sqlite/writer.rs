@@ -7,10 +7,11 @@
 //! failed fsync the system may have dropped the pages, and no later success would mean anything.
 
 use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi, params};
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{Batch, Committed, Failure, HomeRow, Options, Unavailable};
@@ -21,6 +22,10 @@ use crate::queue::Queue;
 use crate::sqlite::reader::{self, execute};
 use crate::sqlite::schema::Schema;
 use crate::table::HOME;
+
+/// What a file must be able to grow by, or the disk counts as full: no less than any file system
+/// gives out at once.
+const SPACE_PROBE_BYTES: usize = 64 << 10;
 
 /// Is told why nothing may be acknowledged any more; in production it ends the process.
 pub(super) type Fatal = Box<dyn Fn(&str) + Send>;
@@ -47,7 +52,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 enum Broken {
     /// Nothing of it is written.
-    Undone(rusqlite::Error),
+    Undone(Unavailable),
     /// It may be written or not.
     Open(rusqlite::Error),
 }
@@ -93,9 +98,8 @@ impl Writer {
                 ControlFlow::Continue(())
             }
             Err(Broken::Undone(cause)) => {
-                let failure = Unavailable::caused("the database cannot be written", cause);
                 for answer in answers {
-                    reply(answer, Err(Failure::Unavailable(failure.clone())));
+                    reply(answer, Err(Failure::Unavailable(cause.clone())));
                 }
                 ControlFlow::Continue(())
             }
@@ -120,23 +124,54 @@ impl Writer {
 
     /// Runs a group's transaction.
     fn commit(&self, group: Vec<Batch>) -> Result<Judged, Broken> {
-        if !self.database.is_autocommit() {
-            execute(&self.database, "ROLLBACK").map_err(Broken::Undone)?;
-        }
-        execute(&self.database, "BEGIN IMMEDIATE").map_err(Broken::Undone)?;
+        self.roll_back().map_err(undone)?;
+        execute(&self.database, "BEGIN IMMEDIATE").map_err(undone)?;
         let outcome = match self.judge_and_write(group) {
             Ok(judged) if judged.has_writes() => match execute(&self.database, "COMMIT") {
                 Ok(()) => return Ok(judged),
-                Err(cause) => Err(broken_commit(cause)),
+                Err(cause) => Err(self.broken_commit(cause)),
             },
             Ok(refused) => Ok(refused),
-            Err(cause) => Err(Broken::Undone(cause)),
+            Err(cause) => Err(undone(cause)),
         };
-        if !self.database.is_autocommit() {
-            // A rollback that fails is tried again before the next group, and refuses that.
-            execute(&self.database, "ROLLBACK").unwrap_or_default();
-        }
+        // A rollback that fails is tried again before the next group, and refuses that.
+        self.roll_back().unwrap_or_default();
         outcome
+    }
+
+    /// Ends the transaction, if there is one.
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        if self.database.is_autocommit() { Ok(()) } else { execute(&self.database, "ROLLBACK") }
+    }
+
+    /// Tells what a failed COMMIT means: a disk that is full, or a file that is held or short of
+    /// memory, undoes the group in an orderly way; with any other cause nobody can know.
+    fn broken_commit(&self, cause: rusqlite::Error) -> Broken {
+        match cause.sqlite_error_code() {
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory,
+            ) => undone(cause),
+            _ => self.used_up_quota(&cause).unwrap_or(Broken::Open(cause)),
+        }
+    }
+
+    /// Recognizes a quota that is used up, which SQLite calls a failed write and not a full disk:
+    /// it was a write that failed, not a sync; it is rolled back; and another file cannot grow
+    /// either, for want of space.
+    fn used_up_quota(&self, cause: &rusqlite::Error) -> Option<Broken> {
+        let code = cause.sqlite_error()?.extended_code;
+        if code != ffi::SQLITE_IOERR_WRITE || self.roll_back().is_err() {
+            return None;
+        }
+        let refusal = grow(&self.lock).err()?;
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        kinds.contains(&refusal.kind()).then(|| {
+            let text = "the database cannot be written: the disk is full or its quota used up";
+            Broken::Undone(Unavailable::caused(text, refusal))
+        })
     }
 
     fn judge_and_write(&self, group: Vec<Batch>) -> rusqlite::Result<Judged> {
@@ -236,18 +271,15 @@ fn reply(answer: Answer, outcome: Result<Stamp, Failure>) {
     answer.send(outcome).unwrap_or_default();
 }
 
-/// Tells what a failed COMMIT means: a disk that is full, or a file that is held or short of
-/// memory, undoes the group in an orderly way; with any other cause nobody can know.
-fn broken_commit(cause: rusqlite::Error) -> Broken {
-    match cause.sqlite_error_code() {
-        Some(
-            ErrorCode::DiskFull
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::OutOfMemory,
-        ) => Broken::Undone(cause),
-        _ => Broken::Open(cause),
-    }
+fn undone(cause: rusqlite::Error) -> Broken {
+    Broken::Undone(Unavailable::caused("the database cannot be written", cause))
+}
+
+/// Lets an empty file grow and shrink again.
+fn grow(mut file: &File) -> io::Result<()> {
+    file.rewind()?;
+    let grown = file.write_all(&[0; SPACE_PROBE_BYTES]);
+    grown.and(file.set_len(0))
 }
 
 #[cfg(test)]

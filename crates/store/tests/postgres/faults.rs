@@ -1,23 +1,21 @@
-//! Connections that are lost and servers that go away: what was acknowledged is stored, what was
-//! refused is not, and nothing needs a restart.
+//! Servers that go away and nodes that meet: what was acknowledged is stored, what was refused is
+//! not, and nothing needs a restart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use store::engine::{Batch, Event, Put};
+use store::engine::{Batch, Put};
 use store::postgres::{self, Config};
 use store::{
-    Audience, Committed, Engine, Failure, Key, Kind, Options, SystemClock, SystemEntropy, Table,
-    Uid,
+    Committed, Engine, Failure, Key, Kind, Options, SystemClock, SystemEntropy, Table, Uid,
 };
 use tokio::sync::mpsc;
 
-use crate::proxy::{Proxy, Side};
 use crate::server::Server;
 
 static NOTE: Table = Table { name: "note", kind: Kind::Record, columns: &["text"] };
-const ROOM: Uid = Uid([1; 16]);
+pub(crate) const ROOM: Uid = Uid([1; 16]);
 
 pub(crate) fn options(sink: Option<mpsc::Sender<Vec<Committed>>>) -> Options {
     Options {
@@ -32,81 +30,14 @@ fn note(id: u32) -> Key {
     Key::new(&NOTE).u32(id)
 }
 
-fn put(home: Uid, id: u32) -> Batch {
+pub(crate) fn put(home: Uid, id: u32) -> Batch {
     let mut batch = Batch::new("test", home);
     batch.puts.push(Put { key: note(id), value: id.to_be_bytes().to_vec() });
     batch
 }
 
-async fn is_stored(engine: &dyn Engine, id: u32) -> bool {
+pub(crate) async fn is_stored(engine: &dyn Engine, id: u32) -> bool {
     engine.get(&[note(id)]).await.expect("the server runs")[0].is_some()
-}
-
-/// The cuts of one direction: every few bytes, and each of the last ones, where COMMIT is.
-fn places(total: usize) -> impl Iterator<Item = usize> {
-    (0..total).filter(move |place| place % 83 == 0 || place + 24 >= total)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outcome_of_a_cut_connection_is_found_out() {
-    let server = Server::shared();
-    let proxy = Proxy::start(server.port()).await;
-    let url = server.schema().await;
-    let direct = postgres::open(&Config::new(&url), options(None)).await.expect("opens");
-    let through = url.replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port()));
-    let config = Config { lane_count: 1, ..Config::new(through) };
-    let (sink, mut events) = mpsc::channel(16);
-    let engine = postgres::open(&config, options(Some(sink))).await.expect("opens");
-
-    let told = |id: u32| {
-        let mut batch = put(ROOM, id);
-        batch.events.push(Event {
-            audience: Audience::Internal,
-            body: Arc::new(id),
-            reference: Some(id.to_be_bytes().to_vec()),
-        });
-        batch
-    };
-    // The first prepares the statements; the second shows how many bytes a commit is.
-    engine.commit(told(0)).await.expect("nothing is cut");
-    let sides = [Side::ToServer, Side::ToClient];
-    let before = sides.map(|side| proxy.passed_bytes(side));
-    engine.commit(told(1)).await.expect("nothing is cut");
-    let after = sides.map(|side| proxy.passed_bytes(side));
-    while events.try_recv().is_ok() {}
-
-    let mut id = 1;
-    let (mut found_stored, mut found_lost) = (0, 0);
-    for (side, total) in sides.into_iter().zip(after.into_iter().zip(before).map(|(a, b)| a - b)) {
-        for place in places(total) {
-            // A commit that is not cut leaves a connection with all its statements prepared.
-            engine.commit(put(ROOM, id)).await.expect("nothing is cut");
-            id += 1;
-            let lost_before = config.counts.lost_commits.load(Ordering::Relaxed);
-            proxy.cut(side, place);
-            let answer = engine.commit(told(id)).await;
-            proxy.spare();
-            let was_lost = config.counts.lost_commits.load(Ordering::Relaxed) > lost_before;
-            let stored = is_stored(direct.as_ref(), id).await;
-            let at = format!("{side:?}, byte {place} of {total}: {answer:?}");
-            match answer {
-                Ok(stamp) => {
-                    assert!(stored, "{at}");
-                    let group = events.try_recv().expect("its event came before the answer");
-                    assert_eq!(group[0].stamp, stamp, "{at}");
-                    found_stored += u32::from(was_lost);
-                }
-                Err(Failure::Unavailable(_)) => {
-                    assert!(!stored, "{at}");
-                    assert!(events.try_recv().is_err(), "{at}");
-                    found_lost += u32::from(was_lost);
-                }
-                Err(_) => panic!("{at}"),
-            }
-        }
-    }
-    // Both outcomes of a lost COMMIT were met: the last bytes of each direction are COMMIT's.
-    assert!(found_stored > 0 && found_lost > 0, "{found_stored} stored, {found_lost} lost");
 }
 
 /// What a writer was told about one of its rows.

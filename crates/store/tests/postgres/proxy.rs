@@ -1,4 +1,5 @@
-//! A proxy in front of the database that cuts a connection at a chosen byte.
+//! A proxy in front of the database that cuts a connection at a chosen byte, and then may turn
+//! further ones away.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,8 @@ pub(crate) struct Proxy {
 struct State {
     /// After how many further bytes of a direction the connection ends.
     cut: Option<(Side, usize)>,
+    /// How many connections are turned away.
+    refusals: usize,
     to_server_bytes: usize,
     to_client_bytes: usize,
 }
@@ -36,6 +39,9 @@ impl Proxy {
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if refuses(&mut lock(&shared)) {
+                    continue;
+                }
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)).await {
                     client.set_nodelay(true).expect("is connected");
                     server.set_nodelay(true).expect("is connected");
@@ -60,6 +66,11 @@ impl Proxy {
         lock(&self.state).cut = None;
     }
 
+    /// Turns away the next connections, so many as are told, in place of any that were told before.
+    pub(crate) fn refuse(&self, count: usize) {
+        lock(&self.state).refusals = count;
+    }
+
     /// Returns the bytes that have passed in a direction.
     pub(crate) fn passed_bytes(&self, side: Side) -> usize {
         let state = lock(&self.state);
@@ -75,6 +86,13 @@ impl Drop for Proxy {
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes note of a new connection, and tells whether it is turned away.
+fn refuses(state: &mut State) -> bool {
+    let refuses = state.refusals > 0;
+    state.refusals = state.refusals.saturating_sub(1);
+    refuses
 }
 
 /// Forwards both directions until one of them ends.

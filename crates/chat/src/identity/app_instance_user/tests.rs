@@ -105,3 +105,48 @@ async fn expiration_that_would_not_be_kept_is_refused() {
         "Name": "Alice", "ClientRequestToken": "same", "ExpirationSettings": days });
     assert_eq!(world.call("POST", "/app-instance-users", "", body).await, BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn update_replaces_name_and_metadata_and_the_lists_show_the_new_name() {
+    let mut world = World::new().await;
+    let alice = world.create_user("alice").await;
+    let channel = world.create_channel(&alice, json!({})).await;
+    world.send(&channel, &alice, "before").await.expect("is sent");
+    world.clock.advance(1_000);
+    let body = json!({ "Name": "Älice 👋", "Metadata": "m" });
+    let updated = world.call("PUT", &path(&alice), "", body).await;
+    assert_eq!(updated, Ok(json!({ "AppInstanceUserArn": alice })));
+    let described = world.get(&path(&alice), "").await.expect("is there");
+    assert_eq!(
+        described["AppInstanceUser"],
+        json!({
+            "AppInstanceUserArn": alice, "Name": "Älice 👋", "Metadata": "m",
+            "CreatedTimestamp": START_MS / 1_000, "LastUpdatedTimestamp": START_MS / 1_000 + 1,
+        })
+    );
+    assert_eq!(world.members(&channel, &alice, "").await, ["Älice 👋"]);
+    world.send(&channel, &alice, "after").await.expect("is sent");
+    let messages = world.messages(&channel, &alice, "").await.expect("is readable");
+    assert_eq!(messages["ChannelMessages"][0]["Sender"]["Name"], "Älice 👋");
+    assert_eq!(messages["ChannelMessages"][1]["Sender"]["Name"], "alice");
+    let cleared = json!({ "Name": "a", "Metadata": "" });
+    assert!(world.call("PUT", &path(&alice), "", cleared).await.is_ok());
+    let described = world.get(&path(&alice), "").await.expect("is there");
+    assert_eq!(described["AppInstanceUser"].get("Metadata"), None, "an empty text is none");
+}
+
+#[tokio::test]
+async fn update_needs_both_members_and_a_live_user() {
+    let mut world = World::new().await;
+    let alice = world.create_user("alice").await;
+    for body in [json!({}), json!({ "Name": "n" }), json!({ "Metadata": "m" })] {
+        assert_eq!(world.call("PUT", &path(&alice), "", body).await, BAD_REQUEST);
+    }
+    let blank = json!({ "Name": " ", "Metadata": "m" });
+    assert_eq!(world.call("PUT", &path(&alice), "", blank).await, BAD_REQUEST);
+    let body = json!({ "Name": "n", "Metadata": "m" });
+    let bot = world.create_bot("bot").await;
+    assert_eq!(world.call("PUT", &path(&bot), "", body.clone()).await, BAD_REQUEST);
+    assert!(world.delete(&path(&alice), "").await.is_ok());
+    assert_eq!(world.call("PUT", &path(&alice), "", body).await, FORBIDDEN);
+}

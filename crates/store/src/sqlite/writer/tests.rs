@@ -82,7 +82,7 @@ fn full_disk_undoes_the_group_and_the_next_one_commits() {
 fn commit_with_an_open_outcome_ends_the_process_and_acknowledges_nothing() {
     let Fixture { writer, fatal, .. } = fixture();
     let (answer, outcome) = oneshot::channel();
-    let open = broken_commit(failure(ffi::SQLITE_IOERR_FSYNC));
+    let open = writer.broken_commit(failure(ffi::SQLITE_IOERR_FSYNC));
     assert!(writer.conclude(Err(open), vec![answer]).is_break());
     let reason = fatal.try_recv().expect("the operator is told");
     assert!(reason.contains("while committing"), "{reason}");
@@ -92,11 +92,36 @@ fn commit_with_an_open_outcome_ends_the_process_and_acknowledges_nothing() {
 
 #[test]
 fn only_orderly_refusals_of_a_commit_count_as_undone() {
+    let Fixture { writer, .. } = fixture();
     for code in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_NOMEM] {
-        assert!(matches!(broken_commit(failure(code)), Broken::Undone(_)), "{code}");
+        assert!(matches!(writer.broken_commit(failure(code)), Broken::Undone(_)), "{code}");
     }
+    let others = [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CORRUPT];
+    for code in others.into_iter().chain([ffi::SQLITE_IOERR_FSYNC]) {
+        assert!(matches!(writer.broken_commit(failure(code)), Broken::Open(_)), "{code}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn failed_write_counts_as_undone_where_no_other_file_can_grow_either() {
+    let Fixture { mut writer, .. } = fixture();
+    // A file in which there is never any space.
+    writer.lock = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let write = writer.broken_commit(failure(ffi::SQLITE_IOERR_WRITE));
+    let Broken::Undone(cause) = write else { panic!("{write:?}") };
+    assert!(cause.to_string().contains("disk is full"), "{cause}");
     for code in [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT] {
-        assert!(matches!(broken_commit(failure(code)), Broken::Open(_)), "{code}");
+        assert!(matches!(writer.broken_commit(failure(code)), Broken::Open(_)), "{code}");
+    }
+}
+
+#[test]
+fn look_for_space_leaves_no_trace() {
+    let file = tempfile::tempfile().expect("a temporary file");
+    for _ in 0..2 {
+        grow(&file).expect("there is space");
+        assert_eq!(file.metadata().expect("is there").len(), 0);
     }
 }
 
