@@ -206,11 +206,7 @@ impl Draw<'_> {
     }
 
     /// Returns whom a request names: mostly one of these, who have some standing in the channel.
-    fn one_of<'b>(
-        &self,
-        channel: &str,
-        standing: impl Iterator<Item = &'b String>,
-    ) -> String {
+    fn one_of<'b>(&self, channel: &str, standing: impl Iterator<Item = &'b String>) -> String {
         let standing: Vec<&String> = standing.collect();
         let picked = self.chance(3, || None).unwrap_or_else(|| self.dice.pick(&standing));
         picked.map_or_else(|| self.person(&app_instance_of(channel)), |arn| (*arn).clone())

@@ -306,11 +306,8 @@ impl Model {
     fn used(&self, r: &Request, parent: u64, actor: u64) -> Result<Option<Used>, Refusal> {
         let token = r.needed("ClientRequestToken").to_owned();
         let used = self.tokens.get(&(r.operation.name, parent, actor, token));
-        let life = if r.operation.name == "SendChannelMessage" {
-            SEND_TOKEN_MS
-        } else {
-            CREATE_TOKEN_MS
-        };
+        let life =
+            if r.operation.name == "SendChannelMessage" { SEND_TOKEN_MS } else { CREATE_TOKEN_MS };
         let Some(used) = used.filter(|used| self.now_ms - used.at_ms < life) else {
             return Ok(None);
         };

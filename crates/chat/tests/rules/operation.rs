@@ -32,7 +32,17 @@ const fn op(
     path: &'static str,
     status: u16,
 ) -> Operation {
-    Operation { name, method, path, query: &[], status, bearer: false, list: None, ordered: false, weight }
+    Operation {
+        name,
+        method,
+        path,
+        query: &[],
+        status,
+        bearer: false,
+        list: None,
+        ordered: false,
+        weight,
+    }
 }
 
 impl Operation {

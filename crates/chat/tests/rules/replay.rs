@@ -179,9 +179,9 @@ impl Run {
         if found != expected {
             return Err(format!("answered {}\nand should {}", shown(&found), shown(&expected)));
         }
-        if let Some(user) = found.ok().and_then(|answer| {
-            answer["AppInstanceUserArn"].as_str().map(str::to_owned)
-        }) {
+        if let Some(user) =
+            found.ok().and_then(|answer| answer["AppInstanceUserArn"].as_str().map(str::to_owned))
+        {
             self.world.learn(&user).await;
         }
         let mut told = std::mem::take(&mut self.model.told);
@@ -270,8 +270,8 @@ async fn shrink(
 ) -> Vec<Step> {
     let mut replays = 0;
     let mut part = steps.len().div_ceil(2);
-    while part > 0 && replays < SHRINK_REPLAYS_MAX {
-        let mut from = 0;
+    while part > 0 {
+        let (mut from, length) = (0, steps.len());
         while from < steps.len() && replays < SHRINK_REPLAYS_MAX {
             let mut shorter = steps.clone();
             shorter.drain(from..steps.len().min(from + part));
@@ -284,7 +284,8 @@ async fn shrink(
                 _ => from += part,
             }
         }
-        part /= 2;
+        // What one step could not do without may have gone since.
+        part = if part == 1 && steps.len() < length { 1 } else { part / 2 };
     }
     steps
 }
@@ -308,7 +309,5 @@ pub(crate) async fn judge(
     let (last, count) = (replay(make().await, &steps).await.err(), steps.len());
     let (said, last) = last.map(|last| (last.said, last.text)).unwrap_or_default();
     let Divergence { step, text, .. } = first;
-    Err(format!(
-        "seed {seed}, step {step}: {text}\n\nshortened to {count} steps:\n{said}\n{last}"
-    ))
+    Err(format!("seed {seed}, step {step}: {text}\n\nshortened to {count} steps:\n{said}\n{last}"))
 }

@@ -1,7 +1,7 @@
 //! The service under test: an engine, two nodes over it, a clock that is set by hand, and what was
 //! told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chat::{Chat, Effect, Event, Step};
@@ -85,7 +85,9 @@ impl World {
 
     /// Sends a request to one of the nodes; a list is read to its end, in pages of any size.
     pub(crate) async fn send(&mut self, request: &Request, dice: &Dice) -> Answer {
-        let Some(items) = request.operation.list else { return self.call(request, &[], dice).await };
+        let Some(items) = request.operation.list else {
+            return self.call(request, &[], dice).await;
+        };
         let mut all: Option<Value> = None;
         let mut next = String::new();
         loop {
@@ -102,7 +104,9 @@ impl World {
             let token = part.as_object_mut().and_then(|part| part.remove("NextToken"));
             let taken = part[items].as_array().map_or(0, Vec::len);
             if taken > max {
-                return Answer::Outcome(Ok(format!("{taken} items, and {max} were asked for").into()));
+                return Answer::Outcome(Ok(
+                    format!("{taken} items, and {max} were asked for").into()
+                ));
             }
             all = Some(match all {
                 None => part,
@@ -196,7 +200,8 @@ impl World {
             payloads.extend(frame.map(|frame| (frame, &event.audience)));
         }
         // Who joins before anybody is told is named in the same order in what is told.
-        let mut members: Vec<String> = joined.iter().max_by_key(|one| one.len()).cloned().unwrap_or_default();
+        let mut members: Vec<String> =
+            joined.iter().max_by_key(|one| one.len()).cloned().unwrap_or_default();
         if members.len() < 2 {
             members = joined.concat();
         }
@@ -205,7 +210,10 @@ impl World {
             let channel = payload["ChannelArn"].as_str().map(str::to_owned);
             self.arns.extend(channel.map(|arn| (committed.home, arn)));
             let audience = self.audience(audience);
-            heard.push(Told { event_type, audience, about: about(&payload) });
+            // What nobody hears was not told.
+            if audience != Audience::Users(BTreeSet::new()) {
+                heard.push(Told { event_type, audience, about: about(&payload) });
+            }
         }
     }
 

@@ -24,7 +24,9 @@ impl Draw<'_> {
                 "Metadata": self.text(),
             }),
             "DeleteAppInstance" => json!({ "AppInstanceArn": self.doomed_app_instance() }),
-            "ListAppInstanceUsers" | "ListAppInstanceBots" | "ListChannelFlows"
+            "ListAppInstanceUsers"
+            | "ListAppInstanceBots"
+            | "ListChannelFlows"
             | "ListAppInstanceAdmins" => json!({ "AppInstanceArn": self.app_instance() }),
             "CreateAppInstanceAdmin" | "DescribeAppInstanceAdmin" | "DeleteAppInstanceAdmin" => {
                 self.about_admin()
@@ -58,7 +60,11 @@ impl Draw<'_> {
     fn doomed_app_instance(&self) -> String {
         let spared = self.home();
         let arn = self.any_app_instance();
-        if arn == spared && !self.dice.one_in(8) { super::UNKNOWN_APP_INSTANCE.to_owned() } else { arn }
+        if arn == spared && !self.dice.one_in(8) {
+            super::UNKNOWN_APP_INSTANCE.to_owned()
+        } else {
+            arn
+        }
     }
 
     fn about_user(&self) -> Value {

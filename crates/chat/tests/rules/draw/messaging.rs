@@ -17,7 +17,8 @@ impl Draw<'_> {
                 "ChannelFlowArn": self.flow(), "Name": self.name(),
                 "Processors": self.processors(),
             }),
-            "DescribeChannelFlow" | "DeleteChannelFlow"
+            "DescribeChannelFlow"
+            | "DeleteChannelFlow"
             | "ListChannelsAssociatedWithChannelFlow" => json!({ "ChannelFlowArn": self.flow() }),
             _ => return None,
         })
@@ -123,8 +124,7 @@ impl Draw<'_> {
                 "MemberArn": himself().unwrap_or_else(anybody), "Type": r#type(),
             }),
             "BatchCreateChannelMembership" => {
-                let members: Vec<String> =
-                    (0..1 + self.dice.below(4)).map(|_| anybody()).collect();
+                let members: Vec<String> = (0..1 + self.dice.below(4)).map(|_| anybody()).collect();
                 json!({ "MemberArns": members, "Type": self.chance(2, r#type) })
             }
             "DescribeChannelMembership" | "DeleteChannelMembership" => json!({

@@ -143,12 +143,7 @@ impl Model {
         page(r, json!({}), listed.map(|(arn, channel)| channel.summary(arn)).collect())
     }
 
-    pub(super) fn update_channel(
-        &mut self,
-        r: &Request,
-        caller: &Written,
-        arn: &str,
-    ) -> Outcome {
+    pub(super) fn update_channel(&mut self, r: &Request, caller: &Written, arn: &str) -> Outcome {
         self.require_role(caller, arn, "update the channel")?;
         if !["Name", "Mode", "Metadata"].iter().any(|member| r.input.contains_key(*member)) {
             return Ok(json!({ "ChannelArn": arn }));

@@ -73,9 +73,7 @@ impl Model {
         let app_instance = r.needed("AppInstanceArn");
         self.require_app_instance(app_instance)?;
         let flows = self.flows.iter().filter(|(arn, _)| app_instance_of(arn) == app_instance);
-        let item = |(arn, flow): (&String, &ChannelFlow)| {
-            json!({ "ChannelFlowArn": arn, "Name": flow.name, "Processors": flow.processors })
-        };
+        let item = |(arn, flow): (&String, &ChannelFlow)| json!({ "ChannelFlowArn": arn, "Name": flow.name, "Processors": flow.processors });
         page(r, json!({}), flows.map(item).collect())
     }
 

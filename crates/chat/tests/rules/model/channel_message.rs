@@ -87,9 +87,7 @@ impl Model {
         found: &Outcome,
     ) -> Outcome {
         let parent = self.channels[arn].life;
-        let answer = |id: &str, status: &str| {
-            json!({ "ChannelArn": arn, "MessageId": id, "Status": { "Value": status } })
-        };
+        let answer = |id: &str, status: &str| json!({ "ChannelArn": arn, "MessageId": id, "Status": { "Value": status } });
         if let Some(used) = self.used(r, parent, caller.life)? {
             let status = if used.life == 0 { "SENT" } else { "PENDING" };
             return Ok(answer(&used.made, status));
@@ -107,7 +105,7 @@ impl Model {
         }
         let targeted = message.target.is_some();
         let message = if fails {
-            self.fail(message, "CREATE")
+            self.fail(arn, message, "CREATE")
         } else {
             self.tell("CREATE_CHANNEL_MESSAGE", message.audience(arn), &message.about());
             message
@@ -123,14 +121,19 @@ impl Model {
         Ok(answer(&id, if fails { "PENDING" } else { "SENT" }))
     }
 
-    /// Tells the sender alone that a message waits for its flow, and that this has failed.
-    fn fail(&mut self, mut message: Message, verb: &str) -> Message {
-        let sender = Audience::Users(BTreeSet::from([message.sender.arn.clone()]));
-        message.status = "PENDING";
-        let event_type = format!("PENDING_{verb}_CHANNEL_MESSAGE");
-        self.tell(&event_type, sender.clone(), &message.about());
-        message.status = "FAILED";
-        self.tell(&format!("FAILED_{verb}_CHANNEL_MESSAGE"), sender, &message.about());
+    /// Tells the sender alone, if he is a member, that a message waits for its flow, and that this
+    /// has failed.
+    fn fail(&mut self, arn: &str, mut message: Message, verb: &str) -> Message {
+        let sender = message.sender.arn.clone();
+        let is_member = self.channels[arn].members.contains_key(&sender);
+        let sender = Audience::Users(BTreeSet::from([sender]));
+        for status in ["PENDING", "FAILED"] {
+            message.status = status;
+            if is_member {
+                let event_type = format!("{status}_{verb}_CHANNEL_MESSAGE");
+                self.tell(&event_type, sender.clone(), &message.about());
+            }
+        }
         message
     }
 
@@ -225,7 +228,7 @@ impl Model {
         let id = message.id.clone();
         let fails = message.r#type == "STANDARD" && self.aborts(arn);
         if fails {
-            self.fail(message, "UPDATE");
+            self.fail(arn, message, "UPDATE");
         } else {
             message.edited_ms = Some(self.now_ms);
             self.change(arn, place.ok_or(FORBIDDEN)?, message, "UPDATE_CHANNEL_MESSAGE");

@@ -43,8 +43,7 @@ impl Model {
 
     pub(super) fn list_app_instances(&self, r: &Request) -> Outcome {
         let item = |(arn, one): (&String, &AppInstance)| {
-            let item =
-                json!({ "AppInstanceArn": arn, "Name": one.name, "Metadata": one.metadata });
+            let item = json!({ "AppInstanceArn": arn, "Name": one.name, "Metadata": one.metadata });
             dense(item)
         };
         page(r, json!({}), self.app_instances.iter().map(item).collect())
@@ -129,9 +128,8 @@ impl Model {
         let app_instance = r.needed("AppInstanceArn");
         self.require_app_instance(app_instance)?;
         let within = format!("{app_instance}/");
-        let people = self.people.iter().filter(|(arn, _)| {
-            arn.starts_with(&within) && kind_of(arn) == kind
-        });
+        let people =
+            self.people.iter().filter(|(arn, _)| arn.starts_with(&within) && kind_of(arn) == kind);
         let item = |(arn, one): (&String, &Person)| {
             dense(json!({ member: arn, "Name": one.name, "Metadata": one.metadata }))
         };

@@ -156,12 +156,7 @@ impl Model {
         }
     }
 
-    pub(super) fn describe_membership(
-        &self,
-        r: &Request,
-        caller: &Written,
-        arn: &str,
-    ) -> Outcome {
+    pub(super) fn describe_membership(&self, r: &Request, caller: &Written, arn: &str) -> Outcome {
         self.require_role(caller, arn, "read the members")?;
         refuse_sub_channel(r)?;
         let member = self.written(r.needed("MemberArn")).ok_or(NOT_FOUND)?;

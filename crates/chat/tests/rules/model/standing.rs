@@ -2,18 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    CONFLICT, FORBIDDEN, Model, NOT_FOUND, Outcome, Written, app_instance_of, page,
-};
+use super::{CONFLICT, FORBIDDEN, Model, NOT_FOUND, Outcome, Written, app_instance_of, page};
 use crate::operation::Request;
 
 impl Model {
-    pub(super) fn create_moderator(
-        &mut self,
-        r: &Request,
-        caller: &Written,
-        arn: &str,
-    ) -> Outcome {
+    pub(super) fn create_moderator(&mut self, r: &Request, caller: &Written, arn: &str) -> Outcome {
         self.require_role(caller, arn, "make somebody a moderator")?;
         let one = self.require_person(&app_instance_of(arn), r.needed("ChannelModeratorArn"))?;
         if self.channels[arn].bans.contains_key(&one.arn) {
@@ -27,12 +20,7 @@ impl Model {
         Ok(json!({ "ChannelArn": arn, "ChannelModerator": one.identity() }))
     }
 
-    pub(super) fn describe_moderator(
-        &self,
-        r: &Request,
-        caller: &Written,
-        arn: &str,
-    ) -> Outcome {
+    pub(super) fn describe_moderator(&self, r: &Request, caller: &Written, arn: &str) -> Outcome {
         self.require_role(caller, arn, "read the moderators")?;
         let one = r.needed("ChannelModeratorArn");
         let (by, created_ms) = self.channels[arn].moderators.get(one).ok_or(NOT_FOUND)?;
@@ -51,12 +39,7 @@ impl Model {
         page(r, json!({ "ChannelArn": arn }), items.collect())
     }
 
-    pub(super) fn delete_moderator(
-        &mut self,
-        r: &Request,
-        caller: &Written,
-        arn: &str,
-    ) -> Outcome {
+    pub(super) fn delete_moderator(&mut self, r: &Request, caller: &Written, arn: &str) -> Outcome {
         self.require_role(caller, arn, "take the role from a moderator")?;
         let one = r.needed("ChannelModeratorArn");
         self.channel(arn).moderators.remove(one).map(|_| Value::Null).ok_or(FORBIDDEN)

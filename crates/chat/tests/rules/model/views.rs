@@ -38,7 +38,8 @@ impl Model {
         let subject = self.require_subject(r, caller)?;
         let moderated =
             self.as_created().filter(|(_, channel)| channel.moderators.contains_key(&subject));
-        let items = moderated.map(|(arn, channel)| json!({ "ChannelSummary": channel.summary(arn) }));
+        let items =
+            moderated.map(|(arn, channel)| json!({ "ChannelSummary": channel.summary(arn) }));
         page(r, json!({}), items.collect())
     }
 
