@@ -197,9 +197,16 @@ impl Draw<'_> {
             self.model.admins.keys().collect(),
             channel.bans.keys().collect(),
         ];
-        let for_members = ["Send", "ReadMarker", "Preferences"];
-        let for_members = for_members.iter().any(|word| self.operation.name.contains(word));
-        let role = if for_members && !self.dice.one_in(6) { 0 } else { self.dice.index(4) };
+        let is_about = |words: &[&str]| {
+            words.iter().any(|word| self.operation.name.contains(word)) && !self.dice.one_in(6)
+        };
+        let role = if is_about(&["Send", "ReadMarker", "Preferences"]) {
+            0
+        } else if is_about(&["Ban", "ChannelModerator", "ChannelFlow", "UpdateChannel"]) {
+            1 + self.dice.index(2)
+        } else {
+            self.dice.index(4)
+        };
         let with_role = self.dice.pick(&roles[role]);
         let picked = self.chance(4, || None).unwrap_or(with_role);
         picked.map_or_else(anybody, |arn| (*arn).clone())

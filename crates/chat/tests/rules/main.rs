@@ -29,6 +29,14 @@ use world::Place;
 const STEPS: usize = 1_500;
 /// Operations that must have been driven, each with success and with refusal.
 const DRIVEN_MIN: usize = 40;
+/// Operations that are never refused, or never answered.
+const ONE_SIDED: [&str; 3] = [
+    "GetMessagingSessionEndpoint",
+    "GetMessagingStreamingConfigurations",
+    "PutMessagingStreamingConfigurations",
+];
+const SEEDS: &str = "CAMPANILE_TEST_SEEDS";
+const FIRST_SEED: &str = "CAMPANILE_TEST_SEED";
 
 fn number(variable: &str, default: u64) -> u64 {
     let given = std::env::var(variable).ok();
@@ -37,10 +45,10 @@ fn number(variable: &str, default: u64) -> u64 {
 
 /// Replays the sequences of some seeds and returns what they drove.
 async fn judge_all(make: impl AsyncFn() -> Place, seed_count: u64) -> Coverage {
-    let first = number("CAMPANILE_TEST_SEED", 1);
+    let first = number(FIRST_SEED, 1);
     let mut coverage = Coverage::default();
     let mut divergences = Vec::new();
-    for seed in first..first + number("CAMPANILE_TEST_SEEDS", seed_count) {
+    for seed in first..first + number(SEEDS, seed_count) {
         match judge(&make, seed, STEPS).await {
             Ok(driven) => coverage.add(&driven),
             Err(text) => divergences.push(text),
@@ -50,24 +58,29 @@ async fn judge_all(make: impl AsyncFn() -> Place, seed_count: u64) -> Coverage {
     coverage
 }
 
+/// Every operation that is there was answered and was refused, but for those that never are.
 fn assert_driven(coverage: &Coverage) {
-    let driven = coverage.0.values().filter(|counts| counts.iter().all(|count| *count > 0));
-    let driven = driven.count();
-    let table: Vec<String> = OPERATIONS
-        .iter()
-        .map(|operation| {
-            let [answered, refused] = coverage.0.get(operation.name).copied().unwrap_or_default();
-            format!("{answered:6} {refused:6}  {}", operation.name)
-        })
-        .collect();
-    println!("answered, refused\n{}", table.join("\n"));
+    let (mut driven, mut missed) = (0, Vec::new());
+    for operation in OPERATIONS {
+        let counts = coverage.counts.get(operation.name).copied().unwrap_or_default();
+        println!("{:6} answered, {:6} refused: {}", counts[0], counts[1], operation.name);
+        if counts.iter().all(|count| *count > 0) {
+            driven += 1;
+        } else if !ONE_SIDED.contains(&operation.name) && !coverage.absent.contains(operation.name)
+        {
+            missed.push(operation.name);
+        }
+    }
+    assert!(missed.is_empty(), "not answered or not refused: {missed:?}");
     assert!(driven >= DRIVEN_MIN, "{driven} operations were answered and refused");
 }
 
 #[tokio::test]
 async fn memory_answers_as_the_model_does() {
     let coverage = judge_all(async || Place::Memory, 4).await;
-    assert_driven(&coverage);
+    if [SEEDS, FIRST_SEED].iter().all(|variable| std::env::var(variable).is_err()) {
+        assert_driven(&coverage);
+    }
 }
 
 #[tokio::test]
@@ -77,7 +90,7 @@ async fn sqlite_answers_as_the_model_does() {
 }
 
 #[cfg(feature = "postgres-tests")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn postgres_answers_as_the_model_does() {
     let server = server::Server::shared();
     judge_all(async || Place::Postgres(server.schema().await), 1).await;

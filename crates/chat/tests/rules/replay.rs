@@ -1,7 +1,7 @@
 //! A sequence: drawn from a seed, replayed side by side with the model, and shortened when the two
 //! come apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -84,19 +84,25 @@ pub(crate) fn sequence(seed: u64, length: usize) -> Vec<Step> {
     begin.into_iter().chain(steps).chain(end).collect()
 }
 
-/// What was driven: successes and refusals by operation.
+/// What was driven.
 #[derive(Default)]
-pub(crate) struct Coverage(pub(crate) BTreeMap<&'static str, [usize; 2]>);
+pub(crate) struct Coverage {
+    /// Successes and refusals by operation.
+    pub(crate) counts: BTreeMap<&'static str, [usize; 2]>,
+    /// Operations that are not there yet.
+    pub(crate) absent: BTreeSet<&'static str>,
+}
 
 impl Coverage {
     fn count(&mut self, request: &Request, outcome: &Outcome) {
-        let counts = self.0.entry(request.operation.name).or_default();
+        let counts = self.counts.entry(request.operation.name).or_default();
         counts[usize::from(outcome.is_err())] += 1;
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        for (name, counts) in &other.0 {
-            let sums = self.0.entry(name).or_default();
+        self.absent.extend(&other.absent);
+        for (name, counts) in &other.counts {
+            let sums = self.counts.entry(name).or_default();
             *sums = [sums[0] + counts[0], sums[1] + counts[1]];
         }
     }
@@ -166,7 +172,10 @@ impl Run {
         let request = draw::request(operation, seed, &self.model);
         let found = match self.world.send(&request, &Dice::new(!seed)).await {
             Answer::Outcome(outcome) => outcome.map(|answer| normal(operation, answer)),
-            Answer::Unavailable => return Ok(()),
+            Answer::Unavailable => {
+                self.coverage.absent.insert(operation.name);
+                return Ok(());
+            }
         };
         self.say(format_args!("{request}\n    -> {}", shown(&found)));
         if found.is_err() {

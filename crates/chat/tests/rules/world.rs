@@ -110,7 +110,7 @@ impl World {
             }
             all = Some(match all {
                 None => part,
-                Some(all) => joined(all, part, items),
+                Some(all) => joined(all, &part, items),
             });
             match token.as_ref().and_then(Value::as_str) {
                 Some(token) => token.clone_into(&mut next),
@@ -263,7 +263,7 @@ fn about(payload: &Value) -> String {
     format!("{name} {mode} {:?}", channel("Metadata"))
 }
 
-fn joined(mut all: Value, part: Value, items: &str) -> Value {
+fn joined(mut all: Value, part: &Value, items: &str) -> Value {
     let more = part[items].as_array().cloned().unwrap_or_default();
     if let Some(all) = all[items].as_array_mut() {
         all.extend(more);

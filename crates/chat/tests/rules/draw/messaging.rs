@@ -135,7 +135,7 @@ impl Draw<'_> {
             "DescribeChannelModerator" | "DeleteChannelModerator" => {
                 json!({ "ChannelModeratorArn": self.one_of(&arn, moderators()) })
             }
-            "CreateChannelBan" => json!({ "MemberArn": self.one_of(&arn, members()) }),
+            "CreateChannelBan" => json!({ "MemberArn": anybody() }),
             "DescribeChannelBan" | "DeleteChannelBan" => {
                 json!({ "MemberArn": self.one_of(&arn, bans()) })
             }
@@ -177,7 +177,7 @@ impl Draw<'_> {
     fn about_message(&self, arn: &str, bearer: String) -> (String, Value) {
         let (id, sender) = self.message(arn);
         let id = id.unwrap_or_else(|| "0".repeat(64));
-        let by_sender = sender.filter(|_| self.dice.one_in(2));
+        let by_sender = sender.filter(|_| !self.dice.one_in(4));
         match self.operation.name {
             "SendChannelMessage" => {
                 let input = self.new_message(arn, &bearer);
