@@ -196,10 +196,7 @@ mod tests {
     #[test]
     fn what_comes_with_later_versions_is_refused_by_its_name() {
         let end = "is not available in this version";
-        for flag in ["--nats-url nats://x"] {
-            let name = flag.split(' ').next().unwrap();
-            assert_eq!(refusal(&format!("campanile serve {flag}")), format!("{name} {end}"));
-        }
+        assert_eq!(refusal("campanile serve --nats-url nats://x"), format!("--nats-url {end}"));
         assert_eq!(refusal("campanile dev"), format!("dev {end}"));
         assert_eq!(refusal("campanile dev --listen 1 x"), format!("dev {end}"));
     }

@@ -1,16 +1,15 @@
-//! The Unix socket in the data folder: how the command line speaks to the server that holds the
+//! The Unix socket of a data folder: how the command line speaks to the server that holds the
 //! folder.
 //!
-//! Invariants: it serves the user of the server and the system's administrator, nobody else; one
-//! line of JSON asks and one answers, both bounded in bytes and time; the lock of the folder says
-//! whose the socket is, so that one left by a crash is replaced. What is asked for is the same that
+//! Invariants: it serves the user of the server and the system's administrator, nobody else, and
+//! the command line believes no other server; one line of JSON asks and one answers, both bounded
+//! in bytes and time; the lock of the folder says whose the socket is. Where the system can, it
+//! has no file, so that a copy of the folder after a crash meets nothing that cannot be copied. What is asked for is the same that
 //! the command line does by itself where no server runs: [`perform`].
 
-use std::fs::{self, Permissions};
-use std::io::{self, BufRead as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream as BlockingStream;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::unix::net::{self as unix, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,10 +22,6 @@ use tokio::time::timeout;
 use crate::drain::{Drain, Guard};
 use crate::logging;
 
-/// The socket in the data folder.
-const FILE: &str = "campanile.sock";
-/// Readable and writable by the owner, by nobody else.
-const FILE_MODE: u32 = 0o600;
 /// The system's administrator, who may do everything anyway.
 const ROOT_UID: u32 = 0;
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
@@ -99,27 +94,36 @@ async fn attempt(chat: &Chat, request: Request) -> Result<Reply, AccessKeyError>
     }
 }
 
+/// The address that belongs to a folder, however its path is written: its place on its device.
+#[cfg(target_os = "linux")]
+fn address(folder: &Path) -> io::Result<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = std::fs::metadata(folder)?;
+    SocketAddr::from_abstract_name(format!("campanile-{:x}-{:x}", folder.dev(), folder.ino()))
+}
+
+/// Elsewhere it is a file in the folder. One that a crash has left is nobody's: the caller holds
+/// the folder's lock, or finds that nobody listens.
+#[cfg(not(target_os = "linux"))]
+fn address(folder: &Path) -> io::Result<SocketAddr> {
+    SocketAddr::from_pathname(folder.join("campanile.sock"))
+}
+
 /// The socket of a running server.
 pub(crate) struct Control {
     listener: UnixListener,
-    path: PathBuf,
-    /// The user of the server.
-    uid: u32,
+    address: SocketAddr,
 }
 
 impl Control {
-    /// Opens the socket in `folder`, whose lock the caller holds.
+    /// Opens the socket of `folder`, whose lock the caller holds.
     pub(crate) fn bind(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(FILE);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        // Who came in between is refused by his user all the same.
-        fs::set_permissions(&path, Permissions::from_mode(FILE_MODE))?;
-        let uid = fs::symlink_metadata(&path)?.uid();
-        Ok(Self { listener, path, uid })
+        let address = address(folder)?;
+        remove(&address);
+        let listener = unix::UnixListener::bind_addr(&address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: UnixListener::from_std(listener)?, address })
     }
 
     /// Answers one client after the other until the drain starts.
@@ -139,13 +143,11 @@ impl Control {
                 tracing::debug!("an exchange with the command line came to nothing");
             }
         }
-        // A start removes it too.
-        let _ = fs::remove_file(&self.path);
+        remove(&self.address);
     }
 
     async fn exchange(&self, chat: &Chat, mut stream: UnixStream) -> io::Result<()> {
-        let peer = stream.peer_cred()?.uid();
-        if peer != self.uid && peer != ROOT_UID {
+        if !is_trusted(&stream)? {
             return Ok(());
         }
         let (read, mut write) = stream.split();
@@ -161,35 +163,54 @@ impl Control {
     }
 }
 
+/// Removes the file of a socket, where it has one.
+fn remove(address: &SocketAddr) {
+    if let Some(path) = address.as_pathname() {
+        // What is not there need not go; what cannot go is told by the bind that follows.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Whether the other side is this user or the administrator.
+fn is_trusted(stream: &UnixStream) -> io::Result<bool> {
+    let peer = stream.peer_cred()?.uid();
+    let (own, _other) = UnixStream::pair()?;
+    Ok(peer == ROOT_UID || peer == own.peer_cred()?.uid())
+}
+
 /// Asks the server that holds `folder`; nothing when none listens there.
-pub(crate) fn ask(folder: &Path, request: &Request) -> anyhow::Result<Option<Reply>> {
-    let stream = match BlockingStream::connect(folder.join(FILE)) {
+pub(crate) async fn ask(folder: &Path, request: &Request) -> anyhow::Result<Option<Reply>> {
+    let connect = || unix::UnixStream::connect_addr(&address(folder)?);
+    let stream = match connect() {
         Ok(stream) => stream,
         Err(error) if is_nobody(&error) => return Ok(None),
         Err(error) => return Err(error).context("cannot speak to the running server"),
     };
-    let answer = exchange(&stream, request);
+    // Another exchange may come first.
+    let limit = Duration::from_millis(2 * EXCHANGE_MS_MAX);
+    let answer = timeout(limit, question(stream, request)).await;
+    let answer = answer.map_err(io::Error::from).and_then(|answer| answer);
     answer.map(Some).context("the running server does not answer")
 }
 
-/// Without a server there is no socket, or one that a crash has left; a path that is too long for a
-/// socket never was one.
+/// Without a server there is no folder, no socket, or one that a crash has left; a path that is too
+/// long for a socket never was one.
 fn is_nobody(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
     matches!(error.kind(), NotFound | ConnectionRefused | InvalidInput)
 }
 
-fn exchange(mut stream: &BlockingStream, request: &Request) -> io::Result<Reply> {
-    // Another exchange may come first.
-    let limit = Some(Duration::from_millis(2 * EXCHANGE_MS_MAX));
-    stream.set_read_timeout(limit)?;
-    stream.set_write_timeout(limit)?;
+async fn question(stream: unix::UnixStream, request: &Request) -> io::Result<Reply> {
+    stream.set_nonblocking(true)?;
+    let mut stream = UnixStream::from_std(stream)?;
+    if !is_trusted(&stream)? {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+    }
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    stream.write_all(&line).await?;
     let mut line = Vec::new();
-    let read = io::Read::take(stream, REPLY_BYTES_MAX);
-    io::BufReader::new(read).read_until(b'\n', &mut line)?;
+    BufReader::new(stream.take(REPLY_BYTES_MAX)).read_until(b'\n', &mut line).await?;
     Ok(serde_json::from_slice(&line)?)
 }
 

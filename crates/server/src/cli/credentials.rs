@@ -140,7 +140,10 @@ fn misunderstood() -> anyhow::Error {
 fn perform(config: &Config, request: Request) -> anyhow::Result<Reply> {
     let reply = match (&config.database, &config.data) {
         (None, Data::Memory) => bail!("access keys are not kept by a memory store"),
-        (None, Data::Folder(folder)) => control::ask(folder, &request)?,
+        (None, Data::Folder(folder)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(control::ask(folder, &request))?
+        }
         (Some(_), _) => None,
     };
     let reply = match reply {
