@@ -1,6 +1,7 @@
 """Access keys: made, listed and deleted on the command line, and what each may do with real clients."""
 
 import re
+import shutil
 import time
 from datetime import datetime, timedelta, timezone
 
