@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use store::{Failure, Key, Stamp, Txn, Uid};
 use wire::arn::Resource;
@@ -96,7 +97,8 @@ impl Chat {
             return Ok(output);
         }
         let mut exhausted = Error::from(WireError::unavailable());
-        for _ in 0..limits::ATTEMPTS_MAX {
+        for attempt in 0..limits::ATTEMPTS_MAX {
+            self.stand_back(attempt).await;
             let mut tx = self.begin::<O>();
             let cx = self.cx::<O>(&mut tx, call, input, &paid).await?;
             let reply = <Self as Handle<O>>::handle(&cx, &mut tx, input).await?;
@@ -119,6 +121,18 @@ impl Chat {
             }
         }
         Err(exhausted)
+    }
+
+    /// Waits before a run that others have been in the way of more than once, each for a time of
+    /// its own: who reads at the same moment as the others again and again may never be the first
+    /// to commit.
+    async fn stand_back(&self, attempt: usize) {
+        let Some(exponent) = attempt.checked_sub(limits::ATTEMPTS_AT_ONCE) else { return };
+        let mut drawn = [0; 2];
+        self.0.entropy.fill(&mut drawn);
+        let pause_ms_max = limits::PAUSE_MS_MAX.min(1 << exponent.min(8));
+        let pause_ms = u64::from(u16::from_be_bytes(drawn)) % (pause_ms_max + 1);
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
 
     fn begin<O: Operation>(&self) -> Txn

@@ -203,6 +203,7 @@ impl Request {
             route: route.unwrap_or_else(|_| panic!("{} has a route", self.operation.name)),
             raw_query: query,
             body: if bodyless { Bytes::new() } else { Value::Object(body).to_string().into() },
+            scope: chat::Scope::Root,
             bearer: self.bearer.clone(),
             endpoint: ENDPOINT.to_owned(),
             request_id: "rules".to_owned(),

@@ -293,6 +293,7 @@ async fn open_nodes(engine: &Arc<dyn Engine>, clock: &Arc<MockClock>, opened: u6
             account: "000000000000".to_owned(),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(2_000 + 2 * opened + number)),
+            quotas: chat::Quotas::default(),
         };
         Chat::open(engine.clone(), options).await.expect("the store opens")
     };
