@@ -192,7 +192,7 @@ impl Chat {
     }
 
     /// Reads what the next step of `job` changes; nothing when the job is no longer there.
-    async fn prepare(&self, job: &Job) -> Result<Option<Txn>> {
+    pub(crate) async fn prepare(&self, job: &Job) -> Result<Option<Txn>> {
         let mut tx = self.begin_low();
         // The job is read before the lists, so that a step which comes in between is a conflict. What
         // stands there may have changed since it was found due.
@@ -250,7 +250,7 @@ impl Chat {
     }
 }
 
-async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
+pub(crate) async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
     match tx.commit(name).await {
         Ok(_) => Ok(Step::Worked),
         Err(Failure::Conflict(_)) => Ok(Step::Overtaken),
