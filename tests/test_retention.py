@@ -47,7 +47,7 @@ def test_retention_is_switched_off(world):
     assert get(world) == {"AppInstanceRetentionSettings": OFF}
 
 
-@pytest.mark.parametrize("wrong", [days(0), days(-1), days(5476), days("ten")], ids=str)
+@pytest.mark.parametrize("wrong", [days(0), days(-1), days(5476)], ids=str)
 def test_wrong_settings_are_refused(world, wrong):
     before = get(world)
     with refusal("BadRequest"):

@@ -329,7 +329,7 @@ impl Check {
                 let message = |stamp| Key::new(&CHANNEL_MESSAGE).uid(home).stamp(stamp);
                 match event::tells(&row.value, stamp) {
                     Some(Tells::Message(of)) if is_live && is_kept(of) => {
-                        messages.push(message(of))
+                        messages.push(message(of));
                     }
                     Some(Tells::Deleted(of)) => deleted.push(message(of)),
                     Some(_) => {}

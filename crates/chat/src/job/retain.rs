@@ -12,7 +12,7 @@ use crate::cx::Cx;
 use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
 use crate::job::{self, Job, Task};
-use crate::limits::{RETENTION_CHANNELS_PER_STEP, RETENTION_PASS_MS, STEP_ROWS_MAX};
+use crate::limits::{RETENTION_CHANNELS_PER_STEP, STEP_ROWS_MAX};
 use crate::messaging::channel::{CHANNEL, Channel};
 use crate::messaging::channel_message;
 
@@ -46,7 +46,7 @@ pub(super) async fn step(cx: &Cx, view: &View, tx: &mut Txn, job: &Job, pass: &P
     }
     let due_ms = match pass.passed {
         Some(_) => cx.now_ms,
-        None => retention.next_ms(cx.now_ms, RETENTION_PASS_MS),
+        None => retention.next_pass_ms(cx.now_ms),
     };
     job::put(tx, &Job { due_ms, task: Task::Retain(pass), ..job.clone() });
     Ok(())

@@ -21,7 +21,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::Result;
 use crate::job;
-use crate::limits::{DAY_MS, RETENTION_GRACE_MS};
+use crate::limits::{DAY_MS, RETENTION_GRACE_MS, RETENTION_PASS_MS};
 
 /// The settings, and what they leave of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,14 +63,12 @@ impl Retention {
         if is_over { self.kept_from_ms(now_ms) } else { self.went_before_ms }
     }
 
-    /// Returns when there may be more to remove for who has removed what is gone now, and looks at
-    /// least that often where messages go.
-    pub(crate) fn next_ms(&self, now_ms: i64, pass_ms: i64) -> i64 {
-        let pass = now_ms.saturating_add(pass_ms);
+    /// Returns when the job looks again that has removed what is gone now.
+    pub(crate) fn next_pass_ms(&self, now_ms: i64) -> i64 {
         if self.days.is_some() && now_ms < self.deletes_from_ms {
             return self.deletes_from_ms;
         }
-        pass
+        now_ms.saturating_add(RETENTION_PASS_MS)
     }
 
     fn described(&self) -> (AppInstanceRetentionSettings, Option<Timestamp>) {

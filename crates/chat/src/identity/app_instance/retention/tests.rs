@@ -3,7 +3,7 @@ use store::{Direction, Key, Range};
 
 use super::*;
 use crate::job::{JOB, Job, Step, commit};
-use crate::limits::{RETENTION_PASS_MS, STEP_ROWS_MAX};
+use crate::limits::STEP_ROWS_MAX;
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::testing::{
     BAD_REQUEST, FORBIDDEN, NOT_FOUND, Outcome, START_MS, World, array, label, text,
