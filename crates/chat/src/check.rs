@@ -3,7 +3,7 @@
 //! Invariant: it only reads, in pages; it judges a store that nobody writes meanwhile. A row below
 //! a deleted parent is sound as long as the job that purges it is there, and a leftover after that;
 //! event rows alone outlive their parent, until their time is over, and those of a message outlive
-//! it where a later row tells of its end. Findings name tables and keys, never contents.
+//! it where a later row tells of its end or retention may have removed it. Findings name tables and keys, never contents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -78,6 +78,11 @@ pub(crate) trait Proof: Record {
         None
     }
 
+    /// Messages below this resource from before this time may have been purged by retention.
+    fn gone_before_ms(&self, _now_ms: i64) -> i64 {
+        0
+    }
+
     /// The commit that the key tells, and whether it is to be its home's last message at least.
     fn placed(&self) -> Option<(Uid, Stamp, Marks)> {
         None
@@ -109,6 +114,9 @@ struct Check {
     /// Rows that each index table must have.
     indexed: BTreeMap<&'static str, (&'static Table, u64)>,
     reached: HashMap<Uid, Reached>,
+    now_ms: i64,
+    /// Before which time the messages of resources may be gone, if any.
+    gone_before_ms: HashMap<Uid, i64>,
 }
 
 impl Chat {
@@ -125,6 +133,8 @@ impl Chat {
             counted: HashMap::new(),
             indexed: BTreeMap::new(),
             reached: HashMap::new(),
+            now_ms: self.nobodys_cx(String::new()).now_ms,
+            gone_before_ms: HashMap::new(),
         };
         check.all().await?;
         Ok(check.report)
@@ -207,6 +217,7 @@ impl Check {
             self.find(R::TABLE, &row.key, "what it refers to must exist or be about to be purged");
         }
         self.known.extend(record.uid());
+        self.retention(record);
         for counter in record.counted() {
             *self.counted.entry(counter).or_default() += 1;
         }
@@ -216,6 +227,17 @@ impl Check {
             if marks == Marks::Yes {
                 reached.message_ms = reached.message_ms.max(stamp.ms);
             }
+        }
+    }
+
+    /// Notes which messages retention may have removed: what holds for the app instance holds for
+    /// what refers to it.
+    fn retention<R: Proof>(&mut self, record: &R) {
+        let above = record.refers_to().into_iter().filter_map(|uid| self.gone_before_ms.get(&uid));
+        let above_ms = above.copied().max().unwrap_or(0);
+        let gone_before_ms = above_ms.max(record.gone_before_ms(self.now_ms));
+        if let Some(uid) = record.uid().filter(|_| gone_before_ms > 0) {
+            self.gone_before_ms.insert(uid, gone_before_ms);
         }
     }
 
@@ -302,9 +324,13 @@ impl Check {
                     let reached = self.reached.entry(home).or_default();
                     reached.seq = reached.seq.max(stamp.seq);
                 }
+                let gone_before_ms = self.gone_before_ms.get(&home).copied().unwrap_or(0);
+                let is_kept = |of: Stamp| event::time(of).0 >= gone_before_ms;
                 let message = |stamp| Key::new(&CHANNEL_MESSAGE).uid(home).stamp(stamp);
                 match event::tells(&row.value, stamp) {
-                    Some(Tells::Message(of)) if is_live => messages.push(message(of)),
+                    Some(Tells::Message(of)) if is_live && is_kept(of) => {
+                        messages.push(message(of));
+                    }
                     Some(Tells::Deleted(of)) => deleted.push(message(of)),
                     Some(_) => {}
                     None => self.find(&EVENT, &row.key, "the reference must be readable"),

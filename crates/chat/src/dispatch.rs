@@ -318,12 +318,8 @@ macro_rules! unimplemented {
 }
 
 unimplemented! {
-    identity::GetAppInstanceRetentionSettings,
-    identity::PutAppInstanceRetentionSettings,
-    identity::PutAppInstanceUserExpirationSettings,
     messaging::ChannelFlowCallback,
     messaging::ListSubChannels,
-    messaging::PutChannelExpirationSettings,
 }
 
 #[cfg(test)]

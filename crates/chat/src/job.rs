@@ -1,11 +1,14 @@
-//! Work that is left for later: what lies below a deleted resource, and rows that leave by time.
+//! Work that is left for later: what lies below a deleted resource, what expires, and rows that
+//! leave by time.
 //!
 //! Invariants: the batch that deletes a resource puts its purge job, so nothing below a deleted uid
-//! is forgotten; the job knows the uid alone and cannot touch a successor under the same name. A
-//! step is one batch that checks and rewrites the job's row, so it happens once on any number of
+//! is forgotten; a job acts for one uid and cannot touch a successor under the same name. Jobs of
+//! one uid and time share a row, where its purge takes the place of any other. A step is one batch that checks and rewrites the job's row, so it happens once on any number of
 //! nodes. A job that has more to do goes to the end of the line; its last step removes its row.
 
+mod expire;
 mod purge;
+mod retain;
 mod sweep;
 
 use serde::{Deserialize, Serialize};
@@ -16,17 +19,42 @@ use crate::check::Proof;
 use crate::cx::Cx;
 use crate::dispatch;
 use crate::error::Result;
+use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quotas};
+use crate::messaging::channel::Channel;
+use retain::Pass;
 
 /// Key: when it is due, whose job it is. The row belongs to the home of the uid.
 pub(crate) static JOB: Table =
     Table { name: "job", kind: Kind::Record, columns: &["task", "due_ms"] };
 
 /// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Task {
     /// Removes everything below a deleted resource.
     Purge(Doomed),
+    /// Deletes a resource when its days are over.
+    Expire(Expiring),
+    /// Removes messages that are past the retention of their app instance.
+    Retain(Pass),
+}
+
+/// What may expire, as its record is found. The uid of the job tells whether it is still the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Expiring {
+    Channel { app_instance: Uid, id: String },
+    AppInstanceUser { app_instance: Uid, id: String },
+}
+
+impl Expiring {
+    fn record_key(&self) -> Key {
+        match self {
+            Self::Channel { app_instance, id } => Channel::key_of(*app_instance, id),
+            Self::AppInstanceUser { app_instance, id } => {
+                AppInstanceUser::key_of(*app_instance, id)
+            }
+        }
+    }
 }
 
 /// What was deleted.
@@ -58,8 +86,17 @@ impl Proof for Job {
         Vec::new()
     }
 
+    fn beside(&self) -> Option<Key> {
+        match &self.task {
+            Task::Expire(expiring) => Some(expiring.record_key()),
+            // The app instance of the latter may have been deleted since.
+            Task::Purge(_) | Task::Retain(_) => None,
+        }
+    }
+
+    /// A purge alone excuses what is left of a uid.
     fn uid(&self) -> Option<Uid> {
-        Some(self.uid)
+        matches!(self.task, Task::Purge(_)).then_some(self.uid)
     }
 }
 
@@ -67,8 +104,13 @@ impl Record for Job {
     const TABLE: &'static Table = &JOB;
 
     fn key(&self) -> Key {
-        due_key(self.due_ms).uid(self.uid)
+        key_of(self.due_ms, self.uid)
     }
+}
+
+/// Returns the key of the job of `uid` that is due then.
+pub(crate) fn key_of(due_ms: i64, uid: Uid) -> Key {
+    due_key(due_ms).uid(uid)
 }
 
 fn due_key(due_ms: i64) -> Key {
@@ -78,6 +120,16 @@ fn due_key(due_ms: i64) -> Key {
 /// Puts the job that purges everything below `uid`, which this transaction deletes.
 pub(crate) fn purge(cx: &Cx, tx: &mut Txn, doomed: Doomed, uid: Uid) {
     put(tx, &Job { uid, task: Task::Purge(doomed), due_ms: cx.now_ms });
+}
+
+/// Puts the job that judges at `due_ms` whether a resource has expired.
+pub(crate) fn expire(tx: &mut Txn, uid: Uid, expiring: Expiring, due_ms: i64) {
+    put(tx, &Job { uid, task: Task::Expire(expiring), due_ms });
+}
+
+/// Puts the job that enforces the retention of an app instance from `due_ms` on.
+pub(crate) fn retain(tx: &mut Txn, app_instance: Uid, due_ms: i64) {
+    put(tx, &Job { uid: app_instance, task: Task::Retain(Pass::default()), due_ms });
 }
 
 fn put(tx: &mut Txn, job: &Job) {
@@ -140,19 +192,23 @@ impl Chat {
     }
 
     /// Reads what the next step of `job` changes; nothing when the job is no longer there.
-    async fn prepare(&self, job: &Job) -> Result<Option<Txn>> {
+    pub(crate) async fn prepare(&self, job: &Job) -> Result<Option<Txn>> {
         let mut tx = self.begin_low();
-        // The job is read before the lists, so that a step which comes in between is a conflict.
-        if !tx.exists(&job.key()).await? {
-            return Ok(None);
-        }
-        let cx = self.nobodys_cx(String::new());
-        let Task::Purge(doomed) = job.task;
-        tx.hold(job.uid);
-        let left = purge::step(&cx, &self.0.store.view(), &mut tx, doomed, job.uid).await?;
-        tx.delete(job);
-        if left == Left::More {
-            put(&mut tx, &Job { due_ms: cx.now_ms, ..job.clone() });
+        // The job is read before the lists, so that a step which comes in between is a conflict. What
+        // stands there may have changed since it was found due.
+        let Some(job) = tx.get::<Job>(&job.key()).await? else { return Ok(None) };
+        let (cx, view) = (self.nobodys_cx(String::new()), self.0.store.view());
+        match &job.task {
+            Task::Purge(doomed) => {
+                tx.hold(job.uid);
+                let left = purge::step(&cx, &view, &mut tx, *doomed, job.uid).await?;
+                tx.delete(&job);
+                if left == Left::More {
+                    put(&mut tx, &Job { due_ms: cx.now_ms, ..job });
+                }
+            }
+            Task::Expire(expiring) => expire::step(&cx, &mut tx, &job, expiring).await?,
+            Task::Retain(pass) => retain::step(&cx, &view, &mut tx, &job, pass).await?,
         }
         Ok(Some(tx))
     }
@@ -161,11 +217,15 @@ impl Chat {
     async fn postpone(&self, job: &Job) {
         let rested = async {
             let mut tx = self.begin_low();
-            if tx.exists(&job.key()).await? {
-                let now_ms = self.nobodys_cx(String::new()).now_ms;
-                tx.set_home(job.uid);
-                tx.delete(job);
-                put(&mut tx, &Job { due_ms: now_ms + limits::JOB_RETRY_MS, ..job.clone() });
+            if let Some(job) = tx.get::<Job>(&job.key()).await? {
+                let due_ms = self.nobodys_cx(String::new()).now_ms + limits::JOB_RETRY_MS;
+                if let Task::Expire(expiring) = &job.task {
+                    expire::postpone(&mut tx, &job, expiring, due_ms).await?;
+                } else {
+                    tx.set_home(job.uid);
+                    tx.delete(&job);
+                    put(&mut tx, &Job { due_ms, ..job });
+                }
             }
             commit(tx, "job_rest").await
         };
@@ -190,7 +250,7 @@ impl Chat {
     }
 }
 
-async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
+pub(crate) async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
     match tx.commit(name).await {
         Ok(_) => Ok(Step::Worked),
         Err(Failure::Conflict(_)) => Ok(Step::Overtaken),

@@ -12,6 +12,7 @@ mod cx;
 mod dispatch;
 mod error;
 mod event;
+mod expiration;
 mod idempotency;
 mod identity;
 mod ids;

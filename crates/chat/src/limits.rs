@@ -195,6 +195,14 @@ pub(crate) const RESUME_WINDOW_MS: u64 = 15 * 60 * 1_000;
 
 /// Rows that one step of a job or of a sweep writes: few enough that no request waits long for it.
 pub(crate) const STEP_ROWS_MAX: usize = 100;
+/// A day, the unit of expiration and retention.
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How long messages that a retention setting hides can still be brought back (developer guide).
+pub(crate) const RETENTION_GRACE_MS: i64 = 30 * DAY_MS;
+/// How long the purge of old messages rests between two passes through an app instance.
+pub(crate) const RETENTION_PASS_MS: i64 = 6 * 60 * 60 * 1_000;
+/// Channels in which one step of that purge looks for old messages.
+pub(crate) const RETENTION_CHANNELS_PER_STEP: usize = 100;
 /// How long a job rests whose step failed, so that it does not hold up the others.
 pub(crate) const JOB_RETRY_MS: i64 = 60 * 1_000;
 

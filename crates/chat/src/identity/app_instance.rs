@@ -3,6 +3,8 @@
 //! Key: the id's sixteen bytes, which is also the uid of everything below; ids are made here and
 //! never used again. Deleting one hides all that is below at once and purges it later.
 
+mod retention;
+
 use serde::{Deserialize, Serialize};
 use store::{Direction, Key, Kind, Range, Record, Table, Txn, Uid};
 use wire::arn::Resource;
@@ -27,6 +29,8 @@ use crate::job::{self, Doomed};
 use crate::limits::{self, ACCOUNT};
 use crate::page::Walk;
 
+pub(crate) use retention::Retention;
+
 pub(crate) static APP_INSTANCE: Table =
     Table { name: "app_instance", kind: Kind::Record, columns: &["name", "created_ms"] };
 
@@ -38,6 +42,9 @@ pub(crate) struct AppInstance {
     metadata: Option<String>,
     created_ms: i64,
     updated_ms: i64,
+    /// How long its messages are kept, once that was ever said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retention: Option<Retention>,
 }
 
 impl Record for AppInstance {
@@ -59,6 +66,10 @@ impl Proof for AppInstance {
 
     fn uid(&self) -> Option<Uid> {
         Some(self.uid)
+    }
+
+    fn gone_before_ms(&self, now_ms: i64) -> i64 {
+        self.retention.map_or(0, |retention| retention.gone_before_ms(now_ms))
     }
 }
 
@@ -105,6 +116,7 @@ impl Handle<CreateAppInstance> for Chat {
             metadata: identity::metadata(input.metadata.as_deref()),
             created_ms: cx.now_ms,
             updated_ms: cx.now_ms,
+            retention: None,
         };
         tx.set_home(instance.uid);
         tx.get::<AppInstance>(&instance.key()).await?;

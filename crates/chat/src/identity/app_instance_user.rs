@@ -3,6 +3,8 @@
 //! Key: app instance and the id that the creator chose. An id may be used again after its user was
 //! deleted; the uid in the record is not, and everything below a user is keyed by the uid.
 
+mod expiration;
+
 use serde::{Deserialize, Serialize};
 use store::{Direction, Key, Range, Record, Table, Txn, Uid};
 use wire::arn::Resource;
@@ -22,6 +24,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
+use crate::expiration::Expiration;
 use crate::idempotency::Token;
 use crate::identity::app_instance::{self, AppInstance};
 use crate::identity::{self, app_instance_admin, tags};
@@ -46,6 +49,8 @@ pub(crate) struct AppInstanceUser {
     metadata: Option<String>,
     created_ms: i64,
     updated_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiration: Option<Expiration>,
 }
 
 impl Record for AppInstanceUser {
@@ -63,6 +68,10 @@ impl Proof for AppInstanceUser {
 
     fn refers_to(&self) -> Vec<Uid> {
         vec![self.app_instance]
+    }
+
+    fn beside(&self) -> Option<Key> {
+        Some(self.expiration.as_ref()?.job_key(self.uid))
     }
 
     fn uid(&self) -> Option<Uid> {
@@ -106,7 +115,17 @@ pub(crate) fn remove(cx: &Cx, tx: &mut Txn, user: &AppInstanceUser) {
     let app_instance = user.app_instance;
     tx.delete(user);
     tx.add(limits::APP_INSTANCE_USERS.key(app_instance), -1, None);
+    crate::expiration::forget(tx, user.uid, user.expiration.as_ref());
     job::purge(cx, tx, Doomed::AppInstanceUser { app_instance }, user.uid);
+}
+
+/// Deletes a user that was got, takes his role and closes his sockets.
+pub(crate) async fn delete(cx: &Cx, tx: &mut Txn, user: &AppInstanceUser) -> Result<()> {
+    app_instance_admin::remove_of(tx, user.app_instance, user.uid).await?;
+    tx.set_home(user.uid);
+    remove(cx, tx, user);
+    tx.emit(event::internal(Effect::UserGone { user: user.uid }));
+    Ok(())
 }
 
 impl Handle<CreateAppInstanceUser> for Chat {
@@ -135,13 +154,10 @@ impl Handle<CreateAppInstanceUser> for Chat {
         {
             return Ok(answer);
         }
-        if input.expiration_settings.is_some() {
-            return Err(Error::bad_request("ExpirationSettings is not available in this version"));
-        }
         if existing.is_some() {
             return Err(Error::conflict("An app instance user with this id exists already"));
         }
-        let user = AppInstanceUser {
+        let mut user = AppInstanceUser {
             app_instance,
             id: id.clone(),
             uid: cx.new_uid(),
@@ -149,8 +165,10 @@ impl Handle<CreateAppInstanceUser> for Chat {
             metadata: identity::metadata(input.metadata.as_deref()),
             created_ms: cx.now_ms,
             updated_ms: cx.now_ms,
+            expiration: None,
         };
         tx.set_home(app_instance);
+        user.set_expiration(tx, input.expiration_settings.as_ref());
         tx.put(&user);
         tags::attach(cx, tx, user.uid, input.tags.as_deref().map(tags::of_identity))?;
         let quota = limits::APP_INSTANCE_USERS;
@@ -174,7 +192,7 @@ impl Handle<DescribeAppInstanceUser> for Chat {
                 metadata: user.metadata,
                 created_timestamp: Some(Timestamp(user.created_ms)),
                 last_updated_timestamp: Some(Timestamp(user.updated_ms)),
-                ..Described::default()
+                expiration_settings: user.expiration.as_ref().map(Expiration::of_user),
             }),
         }))
     }
@@ -237,10 +255,7 @@ impl Handle<DeleteAppInstanceUser> for Chat {
         input: &DeleteAppInstanceUserRequest,
     ) -> Result<Reply<()>> {
         let user = require(cx, tx, &input.app_instance_user_arn).await?;
-        app_instance_admin::remove_of(tx, user.app_instance, user.uid).await?;
-        tx.set_home(user.uid);
-        remove(cx, tx, &user);
-        tx.emit(event::internal(Effect::UserGone { user: user.uid }));
+        delete(cx, tx, &user).await?;
         Ok(Reply::Ready(()))
     }
 }

@@ -5,6 +5,7 @@
 //! again after its channel was deleted. Indexes: app instance and privacy, for ListChannels, and
 //! the channel flow (`channel/flow.rs`).
 
+mod expiration;
 mod flow;
 
 pub(crate) mod lookup;
@@ -29,6 +30,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
+use crate::expiration::Expiration;
 use crate::idempotency::Token;
 use crate::identity::{app_instance, tags};
 use crate::job::{self, Doomed};
@@ -73,6 +75,8 @@ pub(crate) struct Channel {
     /// The channel flow that its messages pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) flow: Option<Uid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiration: Option<Expiration>,
 }
 
 impl Record for Channel {
@@ -100,6 +104,10 @@ impl Proof for Channel {
 
     fn refers_to(&self) -> Vec<Uid> {
         [Some(self.app_instance), self.flow].into_iter().flatten().collect()
+    }
+
+    fn beside(&self) -> Option<Key> {
+        Some(self.expiration.as_ref()?.job_key(self.uid))
     }
 
     fn uid(&self) -> Option<Uid> {
@@ -142,6 +150,7 @@ impl Channel {
             last_message_timestamp: last_message(home),
             last_updated_timestamp: Some(Timestamp(self.updated_ms)),
             channel_flow_arn: self.flow.map(|flow| cx.channel_flow_arn(self.app_instance, flow)),
+            expiration_settings: self.expiration.as_ref().map(Expiration::of_channel),
             ..Described::default()
         }
     }
@@ -185,7 +194,22 @@ pub(crate) fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) {
     if let Some(flow) = channel.flow {
         tx.add(limits::uses_key(flow), -1, None);
     }
+    crate::expiration::forget(tx, channel.uid, channel.expiration.as_ref());
     job::purge(cx, tx, Doomed::Channel, channel.uid);
+}
+
+/// Deletes a channel that was got, and tells its members.
+pub(crate) async fn delete(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<()> {
+    let home = tx.peek_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
+    tx.set_home(channel.uid);
+    remove(cx, tx, channel);
+    tx.emit(event::channel(
+        Audience::Members(channel.uid),
+        event::Kind::DeleteChannel,
+        channel.described(cx, home.as_ref()),
+        Some(Effect::ChannelGone { channel: channel.uid }),
+    ));
+    Ok(())
 }
 
 impl Handle<CreateChannel> for Chat {
@@ -218,7 +242,7 @@ impl Handle<CreateChannel> for Chat {
             }
         }
         refuse_what_is_not_built(input)?;
-        let channel = new_channel(cx, app_instance, &actor.principal, input);
+        let mut channel = new_channel(cx, app_instance, &actor.principal, input);
         if tx.exists(&channel.key()).await? {
             return Err(Error::conflict("A channel with this id exists already"));
         }
@@ -226,6 +250,7 @@ impl Handle<CreateChannel> for Chat {
         let moderators = members_of(cx, tx, app_instance, input.moderator_arns.as_deref()).await?;
         tx.set_home(channel.uid);
         tx.hold(app_instance);
+        channel.set_expiration(tx, input.expiration_settings.as_ref(), None);
         tx.put(&channel);
         tags::attach(cx, tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
         tx.add(limits::CHANNELS.key(app_instance), 1, Some(cx.max(&limits::CHANNELS)));
@@ -236,10 +261,7 @@ impl Handle<CreateChannel> for Chat {
 }
 
 fn refuse_what_is_not_built(input: &CreateChannelRequest) -> Result<()> {
-    let refused = [
-        ("ElasticChannelConfiguration", input.elastic_channel_configuration.is_some()),
-        ("ExpirationSettings", input.expiration_settings.is_some()),
-    ];
+    let refused = [("ElasticChannelConfiguration", input.elastic_channel_configuration.is_some())];
     match refused.iter().find(|(_, given)| *given) {
         Some((member, _)) => {
             Err(Error::bad_request(format!("{member} is not available in this version")))
@@ -267,6 +289,7 @@ fn new_channel(
         created_ms: cx.now_ms,
         updated_ms: cx.now_ms,
         flow: None,
+        expiration: None,
     }
 }
 
@@ -385,15 +408,7 @@ impl Handle<DeleteChannel> for Chat {
     async fn handle(cx: &Cx, tx: &mut Txn, input: &DeleteChannelRequest) -> Result<Reply<()>> {
         let channel = require(cx, tx, &input.channel_arn).await?;
         access::require(cx, tx, Action::DeleteChannel, &channel).await?;
-        let home = tx.peek_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
-        tx.set_home(channel.uid);
-        remove(cx, tx, &channel);
-        tx.emit(event::channel(
-            Audience::Members(channel.uid),
-            event::Kind::DeleteChannel,
-            channel.described(cx, home.as_ref()),
-            Some(Effect::ChannelGone { channel: channel.uid }),
-        ));
+        delete(cx, tx, &channel).await?;
         Ok(Reply::Ready(()))
     }
 }

@@ -31,6 +31,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event;
+use crate::identity::app_instance::AppInstance;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership::{ChannelMembership, refuse_sub_channel};
 use crate::page::Walk;
@@ -275,7 +276,23 @@ async fn open(
     let keys = [ChannelMembership::key_of(channel.uid, caller), key_of(channel.uid, stamp)];
     tx.load(&keys).await?;
     let message = tx.get(&keys[1]).await?;
-    Ok((channel, message))
+    let kept_from_ms = kept_from_ms(cx, tx, &channel).await?;
+    Ok((channel, message.filter(|_| event::time(stamp).0 >= kept_from_ms)))
+}
+
+/// Returns the time before which messages of the channel are past their retention, and not there for
+/// anybody. The app instance was read with the bearer.
+async fn kept_from_ms(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<i64> {
+    let instance: Option<AppInstance> = tx.get(&AppInstance::key_of(channel.app_instance)).await?;
+    let retention = instance.and_then(|instance| instance.retention);
+    Ok(retention.map_or(0, |retention| retention.kept_from_ms(cx.now_ms)))
+}
+
+/// Returns the range of a channel's messages from before a time.
+pub(crate) fn before(channel: Uid, ms: i64) -> Range {
+    let ms = u64::try_from(ms).unwrap_or(0);
+    let all = Range::prefix(Key::new(&CHANNEL_MESSAGE).uid(channel));
+    all.before(key_of(channel, Stamp { ms, seq: 0 }))
 }
 
 impl Handle<GetChannelMessage> for Chat {
@@ -321,7 +338,8 @@ impl Handle<ListChannelMessages> for Chat {
         access::require(cx, tx, Action::ReadMessages, &channel).await?;
         refuse_sub_channel(input.sub_channel_id.as_deref())?;
         let reader = cx.actor()?.principal.uid;
-        let mut walk = walk(cx, &channel, reader, input)?;
+        let kept_from_ms = kept_from_ms(cx, tx, &channel).await?;
+        let mut walk = walk(cx, &channel, reader, kept_from_ms, input)?;
         let view = tx.view();
         let mut channel_messages = Vec::new();
         loop {
@@ -348,11 +366,13 @@ impl Handle<ListChannelMessages> for Chat {
     }
 }
 
-/// Returns the walk through the window that the request asks for; both of its ends count in.
+/// Returns the walk through the window that the request asks for; both of its ends count in. Its
+/// tokens outlive the moment up to which messages are hidden.
 fn walk(
     cx: &Cx,
     channel: &Channel,
     reader: Uid,
+    kept_from_ms: i64,
     input: &ListChannelMessagesRequest,
 ) -> Result<Walk> {
     let order = input.sort_order.unwrap_or(SortOrder::Descending);
@@ -362,10 +382,9 @@ fn walk(
     };
     let ms = |time: Option<Timestamp>| time.map(|time| u64::try_from(time.ms()).unwrap_or(0));
     let (not_before, not_after) = (ms(input.not_before), ms(input.not_after));
+    let ms = not_before.unwrap_or(0).max(u64::try_from(kept_from_ms).unwrap_or(0));
     let mut range = Range::prefix(Key::new(&CHANNEL_MESSAGE).uid(channel.uid));
-    if let Some(ms) = not_before {
-        range = range.from(key_of(channel.uid, Stamp { ms, seq: 0 }));
-    }
+    range = range.from(key_of(channel.uid, Stamp { ms, seq: 0 }));
     if let Some(ms) = not_after {
         range = range.to(key_of(channel.uid, Stamp { ms, seq: Stamp::MAX.seq }));
     }

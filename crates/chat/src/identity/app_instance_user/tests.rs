@@ -98,15 +98,6 @@ async fn hundred_app_instances_fit_and_a_deleted_one_frees_its_place() {
 }
 
 #[tokio::test]
-async fn expiration_that_would_not_be_kept_is_refused() {
-    let world = World::new().await;
-    let days = json!({ "ExpirationDays": 1, "ExpirationCriterion": "CREATED_TIMESTAMP" });
-    let body = json!({ "AppInstanceArn": world.app_instance, "AppInstanceUserId": "alice",
-        "Name": "Alice", "ClientRequestToken": "same", "ExpirationSettings": days });
-    assert_eq!(world.call("POST", "/app-instance-users", "", body).await, BAD_REQUEST);
-}
-
-#[tokio::test]
 async fn update_replaces_name_and_metadata_and_the_lists_show_the_new_name() {
     let mut world = World::new().await;
     let alice = world.create_user("alice").await;

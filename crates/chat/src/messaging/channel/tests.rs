@@ -59,14 +59,12 @@ async fn failed_create_leaves_nothing() {
     let twice = json!([{ "Key": "x", "Value": "1" }, { "Key": "x", "Value": "2" }]);
     let elastic = json!({ "MaximumSubChannels": 2, "TargetMembershipsPerSubChannel": 2,
         "MinimumMembershipPercentage": 10 });
-    let days = json!({ "ExpirationDays": 1, "ExpirationCriterion": "CREATED_TIMESTAMP" });
     let cases = [
         (json!({ "MemberArns": [nobody] }), FORBIDDEN),
         (json!({ "ModeratorArns": [nobody] }), FORBIDDEN),
         (json!({ "Tags": reserved }), BAD_REQUEST),
         (json!({ "Tags": twice }), BAD_REQUEST),
         (json!({ "ElasticChannelConfiguration": elastic }), BAD_REQUEST),
-        (json!({ "ExpirationSettings": days }), BAD_REQUEST),
     ];
     world.heard();
     for (mut more, expected) in cases {
