@@ -30,6 +30,7 @@ use crate::messaging::channel_membership_preferences::ChannelMembershipPreferenc
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, ChannelMessage};
 use crate::messaging::channel_moderator::ChannelModerator;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
+use crate::messaging::sub_channel::ElasticMember;
 
 /// Rows of one read.
 const ROWS_PER_READ: usize = 1_000;
@@ -76,6 +77,11 @@ pub(crate) trait Proof: Record {
     /// The uid that others refer to, if this record is a resource.
     fn uid(&self) -> Option<Uid> {
         None
+    }
+
+    /// Other uids that are there as long as the record is.
+    fn parts(&self) -> Vec<Uid> {
+        Vec::new()
     }
 
     /// The commit that the key tells, and whether it is to be its home's last message at least.
@@ -145,6 +151,7 @@ impl Check {
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;
+        self.records::<ElasticMember>().await?;
         self.records::<ChannelReadMarker>().await?;
         self.records::<ChannelMembershipPreferences>().await?;
         self.records::<ChannelModerator>().await?;
@@ -207,6 +214,7 @@ impl Check {
             self.find(R::TABLE, &row.key, "what it refers to must exist or be about to be purged");
         }
         self.known.extend(record.uid());
+        self.known.extend(record.parts());
         for counter in record.counted() {
             *self.counted.entry(counter).or_default() += 1;
         }

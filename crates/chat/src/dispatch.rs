@@ -308,7 +308,6 @@ unimplemented! {
     identity::PutAppInstanceRetentionSettings,
     identity::PutAppInstanceUserExpirationSettings,
     messaging::ChannelFlowCallback,
-    messaging::ListSubChannels,
     messaging::PutChannelExpirationSettings,
 }
 

@@ -42,6 +42,7 @@ pub(crate) enum Doomed {
         app_instance: Uid,
     },
     Channel,
+    SubChannel,
     ChannelFlow,
 }
 

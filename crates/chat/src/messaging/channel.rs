@@ -34,6 +34,7 @@ use crate::identity::{app_instance, tags};
 use crate::job::{self, Doomed};
 use crate::messaging::channel_membership::{self, ChannelMembership};
 use crate::messaging::channel_moderator;
+use crate::messaging::sub_channel::Elastic;
 use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, ids, limits};
@@ -73,6 +74,12 @@ pub(crate) struct Channel {
     /// The channel flow that its messages pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) flow: Option<Uid>,
+    /// The sub-channels of an elastic channel; nothing in an ordinary one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) elastic: Option<Elastic>,
+    /// The sub-channel that a request looks at; see `sub_channel::select`.
+    #[serde(skip)]
+    pub(crate) sub_channel: Option<Uid>,
 }
 
 impl Record for Channel {
@@ -95,7 +102,10 @@ impl Record for Channel {
 impl Proof for Channel {
     fn counted(&self) -> Vec<Key> {
         let flow = self.flow.map(limits::uses_key);
-        [Some(limits::CHANNELS.key(self.app_instance)), flow].into_iter().flatten().collect()
+        let elastic = self.elastic.as_ref();
+        let elastic = elastic.map(|_| limits::ELASTIC_CHANNELS.key(self.app_instance));
+        let all = [Some(limits::CHANNELS.key(self.app_instance)), flow, elastic];
+        all.into_iter().flatten().collect()
     }
 
     fn refers_to(&self) -> Vec<Uid> {
@@ -104,6 +114,10 @@ impl Proof for Channel {
 
     fn uid(&self) -> Option<Uid> {
         Some(self.uid)
+    }
+
+    fn parts(&self) -> Vec<Uid> {
+        self.elastic.as_ref().map(|elastic| elastic.sub_channels.clone()).unwrap_or_default()
     }
 }
 
@@ -142,6 +156,7 @@ impl Channel {
             last_message_timestamp: last_message(home),
             last_updated_timestamp: Some(Timestamp(self.updated_ms)),
             channel_flow_arn: self.flow.map(|flow| cx.channel_flow_arn(self.app_instance, flow)),
+            elastic_channel_configuration: self.elastic.as_ref().map(Elastic::described),
             ..Described::default()
         }
     }
@@ -185,7 +200,23 @@ pub(crate) fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) {
     if let Some(flow) = channel.flow {
         tx.add(limits::uses_key(flow), -1, None);
     }
+    if let Some(elastic) = &channel.elastic {
+        tx.add(limits::ELASTIC_CHANNELS.key(channel.app_instance), -1, None);
+        for &uid in &elastic.sub_channels {
+            job::purge(cx, tx, Doomed::SubChannel, uid);
+        }
+    }
     job::purge(cx, tx, Doomed::Channel, channel.uid);
+}
+
+/// Tells everybody in a channel of it, in whichever of its sub-channels; the last time when it is
+/// gone.
+pub(crate) fn tell(tx: &mut Txn, channel: &Channel, kind: event::Kind, payload: &Described) {
+    for home in channel.homes() {
+        let effect =
+            (kind == event::Kind::DeleteChannel).then_some(Effect::ChannelGone { channel: home });
+        tx.emit(event::channel(Audience::Members(home), kind, payload.clone(), effect));
+    }
 }
 
 impl Handle<CreateChannel> for Chat {
@@ -218,7 +249,7 @@ impl Handle<CreateChannel> for Chat {
             }
         }
         refuse_what_is_not_built(input)?;
-        let channel = new_channel(cx, app_instance, &actor.principal, input);
+        let channel = new_channel(cx, app_instance, &actor.principal, input)?;
         if tx.exists(&channel.key()).await? {
             return Err(Error::conflict("A channel with this id exists already"));
         }
@@ -229,6 +260,10 @@ impl Handle<CreateChannel> for Chat {
         tx.put(&channel);
         tags::attach(cx, tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
         tx.add(limits::CHANNELS.key(app_instance), 1, Some(cx.max(&limits::CHANNELS)));
+        if channel.elastic.is_some() {
+            let quota = limits::ELASTIC_CHANNELS;
+            tx.add(quota.key(app_instance), 1, Some(cx.max(&quota)));
+        }
         found(cx, tx, &channel, moderators, members).await?;
         token.remember(tx, &channel.id, channel.uid);
         Ok(answer(&channel.id))
@@ -236,10 +271,7 @@ impl Handle<CreateChannel> for Chat {
 }
 
 fn refuse_what_is_not_built(input: &CreateChannelRequest) -> Result<()> {
-    let refused = [
-        ("ElasticChannelConfiguration", input.elastic_channel_configuration.is_some()),
-        ("ExpirationSettings", input.expiration_settings.is_some()),
-    ];
+    let refused = [("ExpirationSettings", input.expiration_settings.is_some())];
     match refused.iter().find(|(_, given)| *given) {
         Some((member, _)) => {
             Err(Error::bad_request(format!("{member} is not available in this version")))
@@ -253,8 +285,8 @@ fn new_channel(
     app_instance: Uid,
     creator: &Principal,
     input: &CreateChannelRequest,
-) -> Channel {
-    Channel {
+) -> Result<Channel> {
+    Ok(Channel {
         app_instance,
         id: input.channel_id.clone().unwrap_or_else(|| ids::uuid_text(cx.new_uuid())),
         uid: cx.new_uid(),
@@ -267,7 +299,9 @@ fn new_channel(
         created_ms: cx.now_ms,
         updated_ms: cx.now_ms,
         flow: None,
-    }
+        elastic: Elastic::of(cx, input)?,
+        sub_channel: None,
+    })
 }
 
 /// Returns the live principals that the ARNs name, each once.
@@ -288,7 +322,7 @@ async fn members_of(
 }
 
 /// Puts the first moderators and members of a new channel: the creator is both, a moderator that
-/// the creator names becomes a member too.
+/// the creator names becomes a member too. In an elastic channel they are moderators alone.
 async fn found(
     cx: &Cx,
     tx: &mut Txn,
@@ -306,6 +340,9 @@ async fn found(
     everyone.extend(others(members, &everyone));
     for moderator in &everyone[..moderator_count] {
         channel_moderator::promote(cx, tx, channel, moderator).await?;
+    }
+    if channel.elastic.is_some() {
+        return Ok(());
     }
     // All of them are members before any of them hears of it.
     for (index, member) in everyone.iter().enumerate() {
@@ -388,12 +425,8 @@ impl Handle<DeleteChannel> for Chat {
         let home = tx.peek_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
         tx.set_home(channel.uid);
         remove(cx, tx, &channel);
-        tx.emit(event::channel(
-            Audience::Members(channel.uid),
-            event::Kind::DeleteChannel,
-            channel.described(cx, home.as_ref()),
-            Some(Effect::ChannelGone { channel: channel.uid }),
-        ));
+        let payload = channel.described(cx, home.as_ref());
+        tell(tx, &channel, event::Kind::DeleteChannel, &payload);
         Ok(Reply::Ready(()))
     }
 }

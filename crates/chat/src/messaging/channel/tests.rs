@@ -65,7 +65,8 @@ async fn failed_create_leaves_nothing() {
         (json!({ "ModeratorArns": [nobody] }), FORBIDDEN),
         (json!({ "Tags": reserved }), BAD_REQUEST),
         (json!({ "Tags": twice }), BAD_REQUEST),
-        (json!({ "ElasticChannelConfiguration": elastic }), BAD_REQUEST),
+        (json!({ "ElasticChannelConfiguration": elastic, "Mode": "UNRESTRICTED" }), BAD_REQUEST),
+        (json!({ "ElasticChannelConfiguration": elastic, "MemberArns": [alice] }), BAD_REQUEST),
         (json!({ "ExpirationSettings": days }), BAD_REQUEST),
     ];
     world.heard();
