@@ -50,12 +50,14 @@ impl Elastic {
         if input.member_arns.is_some() {
             return Err(Error::bad_request("MemberArns cannot be given for an elastic channel"));
         }
-        for (count, quota) in [
-            (wanted.maximum_sub_channels, &limits::SUB_CHANNELS),
-            (wanted.target_memberships_per_sub_channel, &limits::SUB_CHANNEL_MEMBERSHIPS),
+        let (subs, members) = (&limits::SUB_CHANNELS, &limits::SUB_CHANNEL_MEMBERSHIPS);
+        let subs_max = cx.max(subs).min(limits::SUB_CHANNELS_MAX);
+        for (count, max, noun) in [
+            (wanted.maximum_sub_channels, subs_max, subs.noun),
+            (wanted.target_memberships_per_sub_channel, cx.max(members), members.noun),
         ] {
-            if i64::from(count) > cx.max(quota) {
-                return Err(cx.over(quota));
+            if i64::from(count) > max {
+                return Err(Error::limit_exceeded(Some((max, noun))));
             }
         }
         Ok(Some(Self {
