@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 
 from support import clients
-from support.clients import BAD_BEARER, refusal
+from support.clients import refusal
 
 AVAILABLE = {
     "CreateAppInstance", "DescribeAppInstance", "ListAppInstances", "DeleteAppInstance",
@@ -37,16 +37,12 @@ AVAILABLE = {
     "UpdateChannelFlow", "DeleteChannelFlow", "AssociateChannelFlow", "DisassociateChannelFlow",
     "ListChannelsAssociatedWithChannelFlow",
     "PutChannelExpirationSettings", "PutAppInstanceUserExpirationSettings",
-    "GetAppInstanceRetentionSettings", "PutAppInstanceRetentionSettings",
+    "GetAppInstanceRetentionSettings", "PutAppInstanceRetentionSettings", "ListSubChannels",
 }
 SERVICES = ("chime-sdk-identity", "chime-sdk-messaging")
 MODELS = {name: botocore.session.get_session().get_service_model(name) for name in SERVICES}
 OPERATIONS = [(service, name) for service in SERVICES for name in MODELS[service].operation_names]
 UNAVAILABLE = [(service, name) for service, name in OPERATIONS if name not in AVAILABLE]
-WITH_BEARER = [
-    (service, name) for service, name in UNAVAILABLE
-    if "ChimeBearer" in MODELS[service].operation_model(name).input_shape.required_members
-]
 
 LEX_ALIAS = "arn:aws:lex:us-east-1:000000000000:bot-alias/ABCDEFGHIJ/KLMNOPQRST"
 # Values that the constraints of the model ask for, by member name.
@@ -121,20 +117,13 @@ def test_the_model_has_the_operations_that_this_release_knows():
     assert len(MODELS["chime-sdk-identity"].operation_names) == 30
     assert len(MODELS["chime-sdk-messaging"].operation_names) == 51
     assert {name for _, name in OPERATIONS} >= AVAILABLE
-    assert len(UNAVAILABLE) == 2
+    assert len(UNAVAILABLE) == 1
 
 
 @pytest.mark.parametrize("service, name", UNAVAILABLE, ids=ids(UNAVAILABLE))
 def test_a_valid_request_is_told_that_the_operation_is_not_available(server, arns, service, name):
     with refusal("BadRequest", f"{name} is not available in this version"):
         call(server, service, name, smallest_input(service, name, arns))
-
-
-@pytest.mark.parametrize("service, name", WITH_BEARER, ids=ids(WITH_BEARER))
-def test_an_unknown_bearer_is_refused_first(server, arns, service, name):
-    arguments = smallest_input(service, name, arns) | {"ChimeBearer": arns["ChimeBearer"] + "-nobody"}
-    with refusal("Unauthorized", BAD_BEARER):
-        call(server, service, name, arguments)
 
 
 @pytest.mark.parametrize("service, name", UNAVAILABLE, ids=ids(UNAVAILABLE))

@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::identity::app_instance_admin;
 use crate::messaging::channel::Channel;
-use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::channel_membership;
 use crate::messaging::channel_moderator;
 
 /// What a caller wants to do in a channel.
@@ -155,19 +155,18 @@ pub(crate) async fn require(
         return Ok(());
     }
     if row.member.holds(channel) || row.hidden.holds(channel) {
-        let membership: Option<ChannelMembership> =
-            tx.get(&ChannelMembership::key_of(channel.uid, uid)).await?;
-        let grant = membership.map_or(No, |membership| match membership.r#type {
-            ChannelMembershipType::Default => row.member,
-            ChannelMembershipType::Hidden => row.hidden,
-        });
+        let grant = match channel_membership::type_of(tx, channel, uid).await? {
+            Some(ChannelMembershipType::Default) => row.member,
+            Some(ChannelMembershipType::Hidden) => row.hidden,
+            None => No,
+        };
         if grant.holds(channel) {
             return Ok(());
         }
     }
     if row.moderator.holds(channel) && channel_moderator::is(tx, channel.uid, uid).await? {
-        let member = ChannelMembership::key_of(channel.uid, uid);
-        if row.moderator != Joined || tx.exists(&member).await? {
+        if row.moderator != Joined || channel_membership::type_of(tx, channel, uid).await?.is_some()
+        {
             return Ok(());
         }
     }

@@ -30,6 +30,7 @@ use crate::messaging::channel_membership_preferences::ChannelMembershipPreferenc
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, ChannelMessage};
 use crate::messaging::channel_moderator::ChannelModerator;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
+use crate::messaging::sub_channel::ElasticMember;
 
 /// Rows of one read.
 const ROWS_PER_READ: usize = 1_000;
@@ -81,6 +82,11 @@ pub(crate) trait Proof: Record {
     /// Messages below this resource from before this time may have been purged by retention.
     fn gone_before_ms(&self, _now_ms: i64) -> i64 {
         0
+    }
+
+    /// Other uids that are there as long as the record is.
+    fn parts(&self) -> Vec<Uid> {
+        Vec::new()
     }
 
     /// The commit that the key tells, and whether it is to be its home's last message at least.
@@ -155,6 +161,7 @@ impl Check {
         self.records::<Channel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;
+        self.records::<ElasticMember>().await?;
         self.records::<ChannelReadMarker>().await?;
         self.records::<ChannelMembershipPreferences>().await?;
         self.records::<ChannelModerator>().await?;
@@ -218,6 +225,7 @@ impl Check {
         }
         self.known.extend(record.uid());
         self.retention(record);
+        self.known.extend(record.parts());
         for counter in record.counted() {
             *self.counted.entry(counter).or_default() += 1;
         }
@@ -236,8 +244,9 @@ impl Check {
         let above = record.refers_to().into_iter().filter_map(|uid| self.gone_before_ms.get(&uid));
         let above_ms = above.copied().max().unwrap_or(0);
         let gone_before_ms = above_ms.max(record.gone_before_ms(self.now_ms));
-        if let Some(uid) = record.uid().filter(|_| gone_before_ms > 0) {
-            self.gone_before_ms.insert(uid, gone_before_ms);
+        if gone_before_ms > 0 {
+            let uids = record.uid().into_iter().chain(record.parts());
+            self.gone_before_ms.extend(uids.map(|uid| (uid, gone_before_ms)));
         }
     }
 

@@ -319,7 +319,6 @@ macro_rules! unimplemented {
 
 unimplemented! {
     messaging::ChannelFlowCallback,
-    messaging::ListSubChannels,
 }
 
 #[cfg(test)]

@@ -64,6 +64,11 @@ impl Error {
         Self(wire::Error::service_failure().with_source(cause))
     }
 
+    /// Whether it says nothing of the request: the store is away or a row cannot be read.
+    pub(crate) fn is_of_the_store(&self) -> bool {
+        self.0.code().status() >= 500
+    }
+
     pub(crate) fn into_wire(self) -> wire::Error {
         self.0
     }

@@ -70,6 +70,7 @@ pub(crate) enum Doomed {
         app_instance: Uid,
     },
     Channel,
+    SubChannel,
     ChannelFlow,
 }
 

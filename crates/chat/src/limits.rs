@@ -62,6 +62,9 @@ pub(crate) const ELASTIC_CHANNELS: Quota =
 /// Sub-channels of an elastic channel (service quotas page).
 pub(crate) const SUB_CHANNELS: Quota =
     Quota { label: "sub_channels", max: 100, noun: "sub-channels in the elastic channel" };
+/// Sub-channels of an elastic channel, whatever the quota (ours): they stand in its record, and one
+/// batch tells all of them of its end.
+pub(crate) const SUB_CHANNELS_MAX: i64 = 500;
 /// Members of a sub-channel (service quotas page).
 pub(crate) const SUB_CHANNEL_MEMBERSHIPS: Quota =
     Quota { label: "sub_channel_memberships", max: 1_000, noun: "memberships in the sub-channel" };

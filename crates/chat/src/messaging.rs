@@ -13,10 +13,11 @@ pub(crate) mod channel_read_marker;
 pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod streaming_configurations;
+pub(crate) mod sub_channel;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 14] = [
+pub(crate) static TABLES: [&Table; 15] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel::CHANNEL_BY_FLOW,
@@ -31,4 +32,5 @@ pub(crate) static TABLES: [&Table; 14] = [
     &channel_ban::CHANNEL_BAN,
     &channel_ban::CHANNEL_BAN_BY_MEMBER,
     &channel_message::CHANNEL_MESSAGE,
+    &sub_channel::ELASTIC_MEMBER,
 ];

@@ -326,7 +326,9 @@ impl Hub {
             Audience::Users(users) => Box::new(users.iter()),
             Audience::Members(channel) => {
                 Box::new(everybody(channel).filter_map(|(uid, member)| {
-                    (at.seq == 0 || member.since_seq <= at.seq).then_some(uid)
+                    // What all sub-channels hear of has the order of their channel.
+                    let is_ordered = at.seq != 0 && at.home == *channel;
+                    (!is_ordered || member.since_seq <= at.seq).then_some(uid)
                 }))
             }
             Audience::Moderators(channel) => Box::new(

@@ -5,7 +5,7 @@
 //! message; both are checked by the commit, so that a message or other settings that come at the
 //! same moment count. A job whose record is gone or names another job touches nothing but its row.
 
-use store::{Key, Record, Txn, Uid};
+use store::{HomeRow, Key, Record, Txn, Uid};
 
 use crate::cx::Cx;
 use crate::error::Result;
@@ -37,8 +37,14 @@ pub(super) async fn step(cx: &Cx, tx: &mut Txn, job: &Job, expiring: &Expiring) 
 
 async fn of_channel(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
     // A message that is sent meanwhile makes this commit a conflict.
-    let home = tx.get_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
-    let due_ms = channel.due_ms(home.as_ref());
+    let homes: Vec<Key> = channel.homes().into_iter().map(Key::home).collect();
+    tx.load(&homes).await?;
+    let mut last: Option<HomeRow> = None;
+    for key in &homes {
+        let home = tx.get_entry(key).await?.map(|home| home.home());
+        last = last.into_iter().chain(home).max_by_key(|home| home.last_message_ms);
+    }
+    let due_ms = channel.due_ms(last.as_ref());
     if due_ms > cx.now_ms {
         rest(tx, &mut channel, due_ms);
         return Ok(());

@@ -21,9 +21,12 @@ use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_ban::{self, CHANNEL_BAN_BY_MEMBER, ChannelBan};
 use crate::messaging::channel_flow::{self, ChannelFlow};
-use crate::messaging::channel_membership::{self, CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership};
+use crate::messaging::channel_membership::{
+    self, CHANNEL_MEMBERSHIP, CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership,
+};
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
+use crate::messaging::sub_channel::{ELASTIC_MEMBER, ElasticMember};
 
 /// Rows that go with one record at most: itself, its index rows, what is beside it, the counters or
 /// the job. A hidden membership has the most of them.
@@ -44,6 +47,7 @@ pub(super) async fn step(
             below.principal(cx, app_instance).await
         }
         Doomed::Channel => below.channel().await,
+        Doomed::SubChannel => below.sub_channel().await,
         Doomed::ChannelFlow => below.channel_flow().await,
     }
 }
@@ -60,10 +64,40 @@ struct Below<'a> {
 impl Below<'_> {
     async fn channel(&mut self) -> Result<Left> {
         self.tx.set_home(self.uid);
-        let all = self.records(channel_membership::remove).await?
+        let all = self.records(channel_membership::remove_ordinary).await?
+            && self.elastic_members().await?
             && self.records(channel_moderator::remove).await?
             && self.records(channel_ban::remove).await?
             && self.rows(&CHANNEL_MESSAGE).await?;
+        self.own(all).await
+    }
+
+    /// Takes the members of a deleted elastic channel out of all its sub-channels, one in each step:
+    /// a moderator may be in many.
+    async fn elastic_members(&mut self) -> Result<bool> {
+        let Some(key) = self.keys(&ELASTIC_MEMBER, 1).await?.pop() else { return Ok(true) };
+        let record: Option<ElasticMember> = self.tx.get(&key).await?;
+        for membership in record.iter().flat_map(ElasticMember::memberships) {
+            if let Some(membership) = self.tx.get::<ChannelMembership>(&membership).await? {
+                channel_membership::remove(self.tx, &membership).await?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is said in a sub-channel is below it, and who is in it.
+    async fn sub_channel(&mut self) -> Result<Left> {
+        self.tx.set_home(self.uid);
+        let limit = self.room / ROWS_PER_RECORD_MAX;
+        let keys = self.keys(&CHANNEL_MEMBERSHIP, limit).await?;
+        self.room -= keys.len() * ROWS_PER_RECORD_MAX;
+        self.tx.load(&keys).await?;
+        for key in &keys {
+            if let Some(membership) = self.tx.get::<ChannelMembership>(key).await? {
+                channel_membership::remove(self.tx, &membership).await?;
+            }
+        }
+        let all = keys.len() < limit && self.rows(&CHANNEL_MESSAGE).await?;
         self.own(all).await
     }
 
@@ -118,22 +152,29 @@ impl Below<'_> {
         let membership = ChannelMembership::key_of(uid, self.uid);
         let moderator = channel_moderator::key_of(uid, self.uid);
         let ban = channel_ban::key_of(uid, self.uid);
-        let keys = [instance, channel, membership, moderator, ban];
+        let elastic = ElasticMember::key_of(uid, self.uid);
+        let keys = [instance, channel, membership, moderator, ban, elastic];
         tx.load(&keys).await?;
-        let [instance, channel, membership, moderator, ban] = &keys;
+        let [instance, channel, membership, moderator, ban, elastic] = &keys;
         // The name may belong to another channel by now.
         let channel = tx.get::<Channel>(channel).await?.filter(|channel| channel.uid == uid);
         let is_heard = tx.exists(instance).await?;
-        let membership: Option<ChannelMembership> = tx.get(membership).await?;
+        let mut memberships = vec![membership.clone()];
+        if let Some(elastic) = tx.get::<ElasticMember>(elastic).await? {
+            memberships = elastic.memberships();
+            elastic.sub_channels.iter().for_each(|&sub_channel| tx.hold(sub_channel));
+        }
+        let memberships = found(tx, &memberships).await?;
         let moderator: Option<ChannelModerator> = tx.get(moderator).await?;
         let ban: Option<ChannelBan> = tx.get(ban).await?;
         // The home of a channel that was purged meanwhile must not come back.
-        let is_below = membership.is_some() || moderator.is_some() || ban.is_some();
+        let is_below = !memberships.is_empty() || moderator.is_some() || ban.is_some();
         tx.set_home(if is_below { uid } else { self.uid });
-        if let Some(membership) = membership {
-            match channel.filter(|_| is_heard) {
-                Some(channel) => channel_membership::leave(cx, tx, &channel, &membership).await?,
-                None => channel_membership::remove(tx, &membership),
+        let channel = channel.filter(|_| is_heard);
+        for membership in &memberships {
+            match &channel {
+                Some(channel) => channel_membership::leave(cx, tx, channel, membership).await?,
+                None => channel_membership::remove(tx, membership).await?,
             }
         }
         if let Some(moderator) = moderator {
@@ -220,4 +261,14 @@ impl Below<'_> {
         let rows = self.view.keys(&range, limit, Direction::Forward).await?;
         Ok(rows.iter().map(|row: &Entry| Key::new(table).raw(&row.key)).collect())
     }
+}
+
+/// Returns the memberships that are there.
+async fn found(tx: &mut Txn, keys: &[Key]) -> Result<Vec<ChannelMembership>> {
+    tx.load(keys).await?;
+    let mut found = Vec::new();
+    for key in keys {
+        found.extend(tx.get::<ChannelMembership>(key).await?);
+    }
+    Ok(found)
 }

@@ -66,25 +66,32 @@ async fn purge(
     let rows = view.list(&range, RETENTION_CHANNELS_PER_STEP, Direction::Forward).await?;
     let channels = rows.iter().map(Entry::decode::<Channel>);
     let channels = channels.collect::<std::result::Result<Vec<_>, _>>()?;
+    // The messages of an elastic channel are below its sub-channels.
+    let homes = channels.iter().enumerate();
+    let homes: Vec<(usize, Uid)> = homes
+        .flat_map(|(index, channel)| channel.homes().into_iter().map(move |home| (index, home)))
+        .collect();
     let old: Vec<Range> =
-        channels.iter().map(|channel| channel_message::before(channel.uid, before_ms)).collect();
+        homes.iter().map(|(_, home)| channel_message::before(*home, before_ms)).collect();
     let firsts = view.lists(&old, 1, Direction::Forward).await?;
-    let Some(index) = firsts.iter().position(|first| !first.is_empty()) else {
+    let Some(place) = firsts.iter().position(|first| !first.is_empty()) else {
         let is_full = channels.len() == RETENTION_CHANNELS_PER_STEP;
         return Ok(channels.last().filter(|_| is_full).map(|channel| channel.id.clone()));
     };
+    let (index, home) = homes[place];
     let channel = &channels[index];
     let live: Option<Channel> = tx.get(&Channel::key_of(app_instance, &channel.id)).await?;
     if live.is_none_or(|live| live.uid != channel.uid) {
         // Deleted since it was listed.
         return Ok(Some(channel.id.clone()));
     }
-    let keys = view.keys(&old[index], STEP_ROWS_MAX, Direction::Forward).await?;
-    tx.set_home(channel.uid);
+    let keys = view.keys(&old[place], STEP_ROWS_MAX, Direction::Forward).await?;
+    tx.set_home(home);
     for row in &keys {
-        tx.delete_raw(Key::new(old[index].table()).raw(&row.key));
+        tx.delete_raw(Key::new(old[place].table()).raw(&row.key));
     }
-    let is_all = keys.len() < STEP_ROWS_MAX;
+    let is_last = homes.get(place + 1).is_none_or(|(next, _)| *next != index);
+    let is_all = is_last && keys.len() < STEP_ROWS_MAX;
     let before = index.checked_sub(1).map_or(passed, |before| channels[before].id.as_str());
     Ok(Some(if is_all { channel.id.clone() } else { before.to_owned() }))
 }

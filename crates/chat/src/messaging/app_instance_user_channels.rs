@@ -6,7 +6,8 @@
 use store::{Direction, Entry, HomeRow, Key, Range, Txn, Uid, View};
 use wire::messaging::{
     AppInstanceUserMembershipSummary, ChannelMembershipForAppInstanceUserSummary,
-    ChannelModeratedByAppInstanceUserSummary, DescribeChannelMembershipForAppInstanceUser,
+    ChannelMembershipType, ChannelModeratedByAppInstanceUserSummary,
+    DescribeChannelMembershipForAppInstanceUser,
     DescribeChannelMembershipForAppInstanceUserRequest,
     DescribeChannelMembershipForAppInstanceUserResponse, DescribeChannelModeratedByAppInstanceUser,
     DescribeChannelModeratedByAppInstanceUserRequest,
@@ -26,6 +27,7 @@ use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership::{CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership};
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR};
 use crate::messaging::channel_read_marker::ChannelReadMarker;
+use crate::messaging::sub_channel::ElasticMember;
 use crate::page::Walk;
 use crate::principal::{self, Principal};
 
@@ -33,8 +35,10 @@ use crate::principal::{self, Principal};
 pub(crate) struct MemberChannel {
     pub(crate) channel: Channel,
     pub(crate) home: Option<HomeRow>,
-    pub(crate) membership: ChannelMembership,
-    pub(crate) read_marker: Option<ChannelReadMarker>,
+    r#type: ChannelMembershipType,
+    /// Where he is in an elastic channel; a moderator may be in more of them.
+    sub_channel: Option<Uid>,
+    read_marker: Option<ChannelReadMarker>,
 }
 
 impl MemberChannel {
@@ -43,9 +47,9 @@ impl MemberChannel {
         ChannelMembershipForAppInstanceUserSummary {
             channel_summary: Some(self.channel.summary(cx, self.home.as_ref())),
             app_instance_user_membership_summary: Some(AppInstanceUserMembershipSummary {
-                r#type: Some(self.membership.r#type),
+                r#type: Some(self.r#type),
                 read_marker_timestamp: marker.and_then(ChannelReadMarker::timestamp),
-                sub_channel_id: None,
+                sub_channel_id: self.sub_channel.and_then(|uid| self.channel.sub_channel_id(uid)),
             }),
         }
     }
@@ -60,18 +64,35 @@ pub(crate) async fn member_channels(
 ) -> Result<Vec<Option<MemberChannel>>> {
     let named: Vec<Option<Named>> = rows.iter().map(Named::of).collect();
     let beside = |channel| {
-        [ChannelMembership::key_of(channel, member), ChannelReadMarker::key_of(channel, member)]
+        [
+            ChannelMembership::key_of(channel, member),
+            ChannelReadMarker::key_of(channel, member),
+            ElasticMember::key_of(channel, member),
+        ]
     };
     let found = lookup(view, app_instance, &named, beside).await?;
     found.into_iter().map(|found| found.map_or(Ok(None), of_found)).collect()
 }
 
-fn of_found(found: Found<2>) -> Result<Option<MemberChannel>> {
-    let Found { channel, home, beside: [membership, read_marker] } = found;
-    let Some(membership) = membership else { return Ok(None) };
-    let membership = membership.decode()?;
+fn of_found(found: Found<3>) -> Result<Option<MemberChannel>> {
+    let Found { channel, home, beside: [membership, read_marker, elastic] } = found;
+    let membership = membership.map(|row| row.decode()).transpose()?;
+    let elastic = elastic.map(|row| row.decode()).transpose()?;
+    let Some((r#type, sub_channel)) = kind_of(membership, elastic) else { return Ok(None) };
     let read_marker = read_marker.map(|row| row.decode()).transpose()?;
-    Ok(Some(MemberChannel { channel, home, membership, read_marker }))
+    Ok(Some(MemberChannel { channel, home, r#type, sub_channel, read_marker }))
+}
+
+/// Returns what kind of member somebody is, and in which sub-channel of an elastic channel.
+fn kind_of(
+    membership: Option<ChannelMembership>,
+    elastic: Option<ElasticMember>,
+) -> Option<(ChannelMembershipType, Option<Uid>)> {
+    let ordinary = membership.map(|membership| (membership.r#type, None));
+    ordinary.or_else(|| {
+        let first = elastic?.sub_channels.first().copied()?;
+        Some((ChannelMembershipType::Default, Some(first)))
+    })
 }
 
 /// Returns whose channels are asked for: the caller's own, or for an admin anybody's.
@@ -138,10 +159,15 @@ impl Handle<DescribeChannelMembershipForAppInstanceUser> for Chat {
         let home = Key::home(channel.uid);
         let membership = ChannelMembership::key_of(channel.uid, member);
         let read_marker = ChannelReadMarker::key_of(channel.uid, member);
-        tx.load(&[home.clone(), membership.clone(), read_marker.clone()]).await?;
+        let elastic = ElasticMember::key_of(channel.uid, member);
+        let keys = [home.clone(), membership.clone(), read_marker.clone(), elastic.clone()];
+        tx.load(&keys).await?;
+        let kind = kind_of(tx.get(&membership).await?, tx.get(&elastic).await?);
         // The operation models no NotFound: a membership that is not there is refused.
+        let (r#type, sub_channel) = kind.ok_or_else(Error::forbidden)?;
         let described = MemberChannel {
-            membership: tx.get(&membership).await?.ok_or_else(Error::forbidden)?,
+            r#type,
+            sub_channel,
             read_marker: tx.get(&read_marker).await?,
             home: tx.peek_entry(&home).await?.map(|home| home.home()),
             channel,

@@ -74,7 +74,7 @@ async fn called(
     if bot.uid == cx.actor()?.principal.uid || !hears(&bot) {
         return Ok(false);
     }
-    Ok(tx.exists(&ChannelMembership::key_of(channel.uid, bot.uid)).await?)
+    Ok(tx.exists(&ChannelMembership::key_of(channel.home(), bot.uid)).await?)
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ use crate::identity::{app_instance, tags};
 use crate::job::{self, Doomed};
 use crate::messaging::channel_membership::{self, ChannelMembership};
 use crate::messaging::channel_moderator;
+use crate::messaging::sub_channel::Elastic;
 use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, ids, limits};
@@ -77,6 +78,12 @@ pub(crate) struct Channel {
     pub(crate) flow: Option<Uid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expiration: Option<Expiration>,
+    /// The sub-channels of an elastic channel; nothing in an ordinary one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) elastic: Option<Elastic>,
+    /// The sub-channel that a request looks at; see `sub_channel::select`.
+    #[serde(skip)]
+    pub(crate) sub_channel: Option<Uid>,
 }
 
 impl Record for Channel {
@@ -99,7 +106,10 @@ impl Record for Channel {
 impl Proof for Channel {
     fn counted(&self) -> Vec<Key> {
         let flow = self.flow.map(limits::uses_key);
-        [Some(limits::CHANNELS.key(self.app_instance)), flow].into_iter().flatten().collect()
+        let elastic = self.elastic.as_ref();
+        let elastic = elastic.map(|_| limits::ELASTIC_CHANNELS.key(self.app_instance));
+        let all = [Some(limits::CHANNELS.key(self.app_instance)), flow, elastic];
+        all.into_iter().flatten().collect()
     }
 
     fn refers_to(&self) -> Vec<Uid> {
@@ -112,6 +122,10 @@ impl Proof for Channel {
 
     fn uid(&self) -> Option<Uid> {
         Some(self.uid)
+    }
+
+    fn parts(&self) -> Vec<Uid> {
+        self.elastic.as_ref().map(|elastic| elastic.sub_channels.clone()).unwrap_or_default()
     }
 }
 
@@ -151,6 +165,7 @@ impl Channel {
             last_updated_timestamp: Some(Timestamp(self.updated_ms)),
             channel_flow_arn: self.flow.map(|flow| cx.channel_flow_arn(self.app_instance, flow)),
             expiration_settings: self.expiration.as_ref().map(Expiration::of_channel),
+            elastic_channel_configuration: self.elastic.as_ref().map(Elastic::described),
             ..Described::default()
         }
     }
@@ -195,6 +210,12 @@ pub(crate) fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) {
         tx.add(limits::uses_key(flow), -1, None);
     }
     crate::expiration::forget(tx, channel.uid, channel.expiration.as_ref());
+    if let Some(elastic) = &channel.elastic {
+        tx.add(limits::ELASTIC_CHANNELS.key(channel.app_instance), -1, None);
+        for &uid in &elastic.sub_channels {
+            job::purge(cx, tx, Doomed::SubChannel, uid);
+        }
+    }
     job::purge(cx, tx, Doomed::Channel, channel.uid);
 }
 
@@ -203,13 +224,19 @@ pub(crate) async fn delete(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<(
     let home = tx.peek_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
     tx.set_home(channel.uid);
     remove(cx, tx, channel);
-    tx.emit(event::channel(
-        Audience::Members(channel.uid),
-        event::Kind::DeleteChannel,
-        channel.described(cx, home.as_ref()),
-        Some(Effect::ChannelGone { channel: channel.uid }),
-    ));
+    let payload = channel.described(cx, home.as_ref());
+    tell(tx, channel, event::Kind::DeleteChannel, &payload);
     Ok(())
+}
+
+/// Tells everybody in a channel of it, in whichever of its sub-channels; the last time when it is
+/// gone.
+pub(crate) fn tell(tx: &mut Txn, channel: &Channel, kind: event::Kind, payload: &Described) {
+    for home in channel.homes() {
+        let effect =
+            (kind == event::Kind::DeleteChannel).then_some(Effect::ChannelGone { channel: home });
+        tx.emit(event::channel(Audience::Members(home), kind, payload.clone(), effect));
+    }
 }
 
 impl Handle<CreateChannel> for Chat {
@@ -241,8 +268,7 @@ impl Handle<CreateChannel> for Chat {
                 return Ok(answer(&first.resource));
             }
         }
-        refuse_what_is_not_built(input)?;
-        let mut channel = new_channel(cx, app_instance, &actor.principal, input);
+        let mut channel = new_channel(cx, app_instance, &actor.principal, input)?;
         if tx.exists(&channel.key()).await? {
             return Err(Error::conflict("A channel with this id exists already"));
         }
@@ -254,19 +280,13 @@ impl Handle<CreateChannel> for Chat {
         tx.put(&channel);
         tags::attach(cx, tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
         tx.add(limits::CHANNELS.key(app_instance), 1, Some(cx.max(&limits::CHANNELS)));
+        if channel.elastic.is_some() {
+            let quota = limits::ELASTIC_CHANNELS;
+            tx.add(quota.key(app_instance), 1, Some(cx.max(&quota)));
+        }
         found(cx, tx, &channel, moderators, members).await?;
         token.remember(tx, &channel.id, channel.uid);
         Ok(answer(&channel.id))
-    }
-}
-
-fn refuse_what_is_not_built(input: &CreateChannelRequest) -> Result<()> {
-    let refused = [("ElasticChannelConfiguration", input.elastic_channel_configuration.is_some())];
-    match refused.iter().find(|(_, given)| *given) {
-        Some((member, _)) => {
-            Err(Error::bad_request(format!("{member} is not available in this version")))
-        }
-        None => Ok(()),
     }
 }
 
@@ -275,8 +295,8 @@ fn new_channel(
     app_instance: Uid,
     creator: &Principal,
     input: &CreateChannelRequest,
-) -> Channel {
-    Channel {
+) -> Result<Channel> {
+    Ok(Channel {
         app_instance,
         id: input.channel_id.clone().unwrap_or_else(|| ids::uuid_text(cx.new_uuid())),
         uid: cx.new_uid(),
@@ -290,7 +310,9 @@ fn new_channel(
         updated_ms: cx.now_ms,
         flow: None,
         expiration: None,
-    }
+        elastic: Elastic::of(cx, input)?,
+        sub_channel: None,
+    })
 }
 
 /// Returns the live principals that the ARNs name, each once.
@@ -311,7 +333,7 @@ async fn members_of(
 }
 
 /// Puts the first moderators and members of a new channel: the creator is both, a moderator that
-/// the creator names becomes a member too.
+/// the creator names becomes a member too. In an elastic channel they are moderators alone.
 async fn found(
     cx: &Cx,
     tx: &mut Txn,
@@ -329,6 +351,9 @@ async fn found(
     everyone.extend(others(members, &everyone));
     for moderator in &everyone[..moderator_count] {
         channel_moderator::promote(cx, tx, channel, moderator).await?;
+    }
+    if channel.elastic.is_some() {
+        return Ok(());
     }
     // All of them are members before any of them hears of it.
     for (index, member) in everyone.iter().enumerate() {

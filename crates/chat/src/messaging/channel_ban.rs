@@ -23,7 +23,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::identity::app_instance_admin;
 use crate::messaging::channel::{self, Channel};
-use crate::messaging::channel_membership::{self, ChannelMembership};
+use crate::messaging::channel_membership;
 use crate::messaging::channel_moderator;
 use crate::page::Walk;
 use crate::principal::{self, Principal};
@@ -111,13 +111,9 @@ impl Handle<CreateChannelBan> for Chat {
         if is(tx, channel.uid, member.uid).await? {
             return Err(Error::conflict("The user or bot is banned from the channel already"));
         }
-        let membership: Option<ChannelMembership> =
-            tx.get(&ChannelMembership::key_of(channel.uid, member.uid)).await?;
+        channel_membership::leave_all(cx, tx, &channel, member.uid).await?;
         tx.set_home(channel.uid);
         tx.hold(member.uid);
-        if let Some(membership) = membership {
-            channel_membership::leave(cx, tx, &channel, &membership).await?;
-        }
         let identity = member.identity(cx, channel.app_instance);
         tx.put(&ChannelBan {
             channel: channel.uid,

@@ -27,6 +27,7 @@ use crate::event::{self, Effect};
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership_preferences::ChannelMembershipPreferences;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
+use crate::messaging::sub_channel::{self, Assignment, ElasticMember, assign};
 use crate::messaging::{channel_ban, channel_moderator};
 use crate::page::Walk;
 use crate::principal::{self, Principal};
@@ -51,6 +52,9 @@ pub(crate) static CHANNEL_MEMBERSHIP_BY_MEMBER: Table =
 pub(crate) struct ChannelMembership {
     channel: Uid,
     channel_id: String,
+    /// Where the membership is, in an elastic channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub_channel: Option<Uid>,
     pub(crate) member: Principal,
     pub(crate) r#type: ChannelMembershipType,
     invited_by: Principal,
@@ -62,11 +66,14 @@ impl Record for ChannelMembership {
     const TABLE: &'static Table = &CHANNEL_MEMBERSHIP;
 
     fn key(&self) -> Key {
-        Self::key_of(self.channel, self.member.uid)
+        Self::key_of(self.home(), self.member.uid)
     }
 
     fn indexes(&self, out: &mut Vec<Index>) {
         let member = self.member.uid;
+        if self.sub_channel.is_some() {
+            return;
+        }
         out.push(Index {
             key: key_by_member(member, self.channel),
             value: self.channel_id.clone().into_bytes(),
@@ -79,6 +86,9 @@ impl Record for ChannelMembership {
 
 impl Proof for ChannelMembership {
     fn counted(&self) -> Vec<Key> {
+        if let Some(sub_channel) = self.sub_channel {
+            return vec![limits::SUB_CHANNEL_MEMBERSHIPS.key(sub_channel)];
+        }
         let of_channel = limits::CHANNEL_MEMBERSHIPS.key(self.channel);
         let mut counted = vec![of_channel, limits::USER_MEMBERSHIPS.key(self.member.uid)];
         counted.extend(self.is_hidden().then(|| limits::hidden_memberships(self.channel)));
@@ -86,7 +96,11 @@ impl Proof for ChannelMembership {
     }
 
     fn refers_to(&self) -> Vec<Uid> {
-        vec![self.channel, self.member.uid]
+        vec![self.home(), self.member.uid]
+    }
+
+    fn beside(&self) -> Option<Key> {
+        self.sub_channel.map(|_| ElasticMember::key_of(self.channel, self.member.uid))
     }
 }
 
@@ -105,6 +119,11 @@ impl ChannelMembership {
         Key::new(&CHANNEL_MEMBERSHIP).uid(channel).uid(member)
     }
 
+    /// Returns the channel, or in an elastic one the sub-channel.
+    pub(crate) fn home(&self) -> Uid {
+        self.sub_channel.unwrap_or(self.channel)
+    }
+
     fn is_hidden(&self) -> bool {
         self.r#type == ChannelMembershipType::Hidden
     }
@@ -119,6 +138,7 @@ impl ChannelMembership {
         Ok(Self {
             channel: channel.uid,
             channel_id: channel.id.clone(),
+            sub_channel: channel.sub_channel,
             member,
             r#type,
             invited_by: cx.actor()?.principal.clone(),
@@ -135,8 +155,33 @@ impl ChannelMembership {
             channel_arn: Some(channel.arn(cx)),
             created_timestamp: Some(Timestamp(self.created_ms)),
             last_updated_timestamp: Some(Timestamp(self.updated_ms)),
-            ..Described::default()
+            sub_channel_id: channel.sub_channel_id(self.home()),
         }
+    }
+}
+
+/// Returns what kind of member somebody is: of the channel, or of the sub-channel that the request
+/// looks at.
+pub(crate) async fn type_of(
+    tx: &mut Txn,
+    channel: &Channel,
+    member: Uid,
+) -> Result<Option<ChannelMembershipType>> {
+    if channel.is_whole_elastic() {
+        let is_there = tx.exists(&ElasticMember::key_of(channel.uid, member)).await?;
+        return Ok(is_there.then_some(ChannelMembershipType::Default));
+    }
+    let key = ChannelMembership::key_of(channel.home(), member);
+    let membership: Option<ChannelMembership> = tx.get(&key).await?;
+    Ok(membership.map(|membership| membership.r#type))
+}
+
+/// Names the home of what is put into the sub-channels that were assigned, and puts the channel if
+/// it has got another one.
+fn grow(tx: &mut Txn, channel: &Channel, assignment: &Assignment) {
+    tx.set_home(if assignment.has_grown { channel.uid } else { channel.home() });
+    if assignment.has_grown {
+        tx.put(channel);
     }
 }
 
@@ -148,16 +193,28 @@ pub(crate) async fn enter(
     membership: &ChannelMembership,
     effect: Option<Effect>,
 ) -> Result<()> {
-    put(cx, tx, membership).await?;
+    put(cx, tx, channel, membership).await?;
     tell(cx, tx, event::Kind::CreateChannelMembership, channel, membership, effect).await
 }
 
 /// Puts a membership that is not there yet.
-async fn put(cx: &Cx, tx: &mut Txn, membership: &ChannelMembership) -> Result<()> {
+async fn put(
+    cx: &Cx,
+    tx: &mut Txn,
+    channel: &Channel,
+    membership: &ChannelMembership,
+) -> Result<()> {
     let member = membership.member.uid;
     tx.exists(&membership.key()).await?;
     tx.hold(member);
     tx.put(membership);
+    if let (Some(elastic), Some(sub_channel)) = (&channel.elastic, membership.sub_channel) {
+        let is_moderator = channel_moderator::is(tx, channel.uid, member).await?;
+        let max = elastic.memberships_max(cx, is_moderator);
+        tx.hold(sub_channel);
+        tx.add(limits::SUB_CHANNEL_MEMBERSHIPS.key(sub_channel), 1, Some(max));
+        return ElasticMember::enter(cx, tx, channel, sub_channel, member).await;
+    }
     let quota = limits::CHANNEL_MEMBERSHIPS;
     tx.add(quota.key(membership.channel), 1, Some(cx.max(&quota)));
     let quota = limits::USER_MEMBERSHIPS;
@@ -175,14 +232,52 @@ pub(crate) async fn leave(
     channel: &Channel,
     membership: &ChannelMembership,
 ) -> Result<()> {
-    remove(tx, membership);
-    let effect = Effect::Leave { channel: channel.uid, user: membership.member.uid };
+    remove(tx, membership).await?;
+    let effect = Effect::Leave { channel: membership.home(), user: membership.member.uid };
     let kind = event::Kind::DeleteChannelMembership;
     tell(cx, tx, kind, channel, membership, Some(effect)).await
 }
 
+/// Takes a member out of the channel, or of the sub-channel that the request looks at, or of all.
+pub(crate) async fn leave_all(
+    cx: &Cx,
+    tx: &mut Txn,
+    channel: &Channel,
+    member: Uid,
+) -> Result<usize> {
+    let mut homes = vec![channel.home()];
+    if channel.is_whole_elastic() {
+        homes = ElasticMember::places(tx, channel.uid, member).await?;
+    }
+    // What several sub-channels hear of has the order of the channel.
+    tx.set_home(if let [home] = homes[..] { home } else { channel.uid });
+    let mut count = 0;
+    for home in homes {
+        if channel.elastic.is_some() {
+            tx.hold(home);
+        }
+        if let Some(membership) = tx.get(&ChannelMembership::key_of(home, member)).await? {
+            leave(cx, tx, channel, &membership).await?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// Removes a membership that was got, of a channel that is gone: nobody is left to be told.
-pub(crate) fn remove(tx: &mut Txn, membership: &ChannelMembership) {
+pub(crate) async fn remove(tx: &mut Txn, membership: &ChannelMembership) -> Result<()> {
+    let (channel, member) = (membership.channel, membership.member.uid);
+    let Some(sub_channel) = membership.sub_channel else {
+        remove_ordinary(tx, membership);
+        return Ok(());
+    };
+    tx.delete(membership);
+    tx.add(limits::SUB_CHANNEL_MEMBERSHIPS.key(sub_channel), -1, None);
+    ElasticMember::leave(tx, channel, sub_channel, member).await
+}
+
+/// Removes a membership of an ordinary channel that was got.
+pub(crate) fn remove_ordinary(tx: &mut Txn, membership: &ChannelMembership) {
     let (channel, member) = (membership.channel, membership.member.uid);
     tx.delete(membership);
     tx.delete_raw(ChannelReadMarker::key_of(channel, member));
@@ -205,7 +300,7 @@ async fn tell(
 ) -> Result<()> {
     let payload = membership.described(cx, channel);
     if membership.r#type == ChannelMembershipType::Default {
-        tx.emit(event::membership(Audience::Members(channel.uid), kind, payload, effect));
+        tx.emit(event::membership(Audience::Members(membership.home()), kind, payload, effect));
         return Ok(());
     }
     let member = membership.member.uid;
@@ -217,21 +312,13 @@ async fn tell(
     Ok(())
 }
 
-/// Refuses a SubChannelId, which only elastic channels have.
-pub(crate) fn refuse_sub_channel(sub_channel_id: Option<&str>) -> Result<()> {
-    match sub_channel_id {
-        Some(_) => Err(Error::bad_request("The channel has no sub-channels")),
-        None => Ok(()),
-    }
-}
-
 impl Handle<CreateChannelMembership> for Chat {
     async fn handle(
         cx: &Cx,
         tx: &mut Txn,
         input: &CreateChannelMembershipRequest,
     ) -> Result<Reply<CreateChannelMembershipResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
         let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
         let himself = member.as_ref().is_some_and(|member| {
             cx.actor.as_ref().is_some_and(|actor| actor.principal.uid == member.uid)
@@ -241,40 +328,46 @@ impl Handle<CreateChannelMembership> for Chat {
             (ChannelMembershipType::Default, true) => Action::Join,
             (ChannelMembershipType::Default, false) => Action::AddMember,
         };
-        let known =
-            member.as_ref().map(|member| ChannelMembership::key_of(channel.uid, member.uid));
-        let exists = match &known {
-            Some(key) => tx.exists(key).await?,
+        let exists = match &member {
+            Some(member) => type_of(tx, &channel, member.uid).await?.is_some(),
             None => false,
         };
         // A member who adds himself again is told so, whatever the channel allows to strangers.
-        if himself && exists {
-            return Err(already_member());
+        access::require(cx, tx, action, &channel)
+            .await
+            .or_else(|refusal| Err(if himself && exists { already_member() } else { refusal }))?;
+        let sub_channel_id = input.sub_channel_id.as_deref();
+        if channel.elastic.is_none() {
+            sub_channel::check(&channel, sub_channel_id)?;
         }
-        access::require(cx, tx, action, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
         let member = member.ok_or_else(Error::unknown_member)?;
         if channel_ban::is(tx, channel.uid, member.uid).await? {
             return Err(Error::forbidden());
         }
-        if exists {
+        if channel.elastic.is_some() {
+            let mut assignment = Assignment::of(tx, &channel).await?;
+            let wanted = (input.r#type, sub_channel_id);
+            assign(cx, tx, &mut channel, &mut assignment, member.uid, wanted).await?;
+            grow(tx, &channel, &assignment);
+        } else if exists {
             return Err(already_member());
+        } else {
+            tx.set_home(channel.uid);
         }
         let moderator = channel_moderator::is(tx, channel.uid, member.uid).await?;
-        let join = Effect::Join { channel: channel.uid, user: member.uid, moderator };
+        let join = Effect::Join { channel: channel.home(), user: member.uid, moderator };
         let identity = member.identity(cx, channel.app_instance);
         let membership = ChannelMembership::new(cx, &channel, member, input.r#type)?;
-        tx.set_home(channel.uid);
         enter(cx, tx, &channel, &membership, Some(join)).await?;
         Ok(Reply::Ready(CreateChannelMembershipResponse {
             channel_arn: Some(channel.arn(cx)),
             member: Some(identity),
-            sub_channel_id: None,
+            sub_channel_id: channel.sub_channel_id(channel.home()),
         }))
     }
 }
 
-fn already_member() -> Error {
+pub(crate) fn already_member() -> Error {
     Error::conflict("The user or bot is a member of the channel already")
 }
 
@@ -284,14 +377,15 @@ impl Handle<DescribeChannelMembership> for Chat {
         tx: &mut Txn,
         input: &DescribeChannelMembershipRequest,
     ) -> Result<Reply<DescribeChannelMembershipResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
+        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
         access::require(cx, tx, Action::ReadMembers, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let absent = || Error::not_found("channel membership");
         let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
         let member = member.ok_or_else(absent)?;
         let membership: Option<ChannelMembership> =
-            tx.get(&ChannelMembership::key_of(channel.uid, member.uid)).await?;
+            tx.get(&ChannelMembership::key_of(channel.home(), member.uid)).await?;
         let mut membership = membership.ok_or_else(absent)?;
         membership.member = member;
         let channel_membership = Some(membership.described(cx, &channel));
@@ -305,7 +399,8 @@ impl Handle<ListChannelMemberships> for Chat {
         tx: &mut Txn,
         input: &ListChannelMembershipsRequest,
     ) -> Result<Reply<ListChannelMembershipsResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
+        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
         let r#type = input.r#type.unwrap_or(ChannelMembershipType::Default);
         let (action, table) = match r#type {
             ChannelMembershipType::Default => (Action::ReadMembers, &CHANNEL_MEMBERSHIP),
@@ -314,11 +409,12 @@ impl Handle<ListChannelMemberships> for Chat {
             }
         };
         access::require(cx, tx, action, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
+        let home = channel.home();
         let mut walk = Walk::start(
             cx,
-            &[b"ListChannelMemberships", &channel.uid.0, r#type.as_str().as_bytes()],
-            Range::prefix(Key::new(table).uid(channel.uid)),
+            &[b"ListChannelMemberships", &home.0, r#type.as_str().as_bytes()],
+            Range::prefix(Key::new(table).uid(home)),
             Direction::Forward,
             input.max_results,
             input.next_token.as_deref(),
@@ -382,21 +478,23 @@ impl Handle<DeleteChannelMembership> for Chat {
         tx: &mut Txn,
         input: &DeleteChannelMembershipRequest,
     ) -> Result<Reply<()>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
+        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
         let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
         let actor = cx.actor()?.principal.uid;
         let himself = member.as_ref().is_some_and(|member| member.uid == actor);
         let action = if himself { Action::Leave } else { Action::RemoveMember };
         access::require(cx, tx, action, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        // Without the id, a member of an elastic channel leaves all of it.
+        if channel.elastic.is_none() || input.sub_channel_id.is_some() {
+            sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
+        }
         // The operation models no NotFound: a membership that is not there is refused.
         let member = member.ok_or_else(Error::forbidden)?;
-        let membership: Option<ChannelMembership> =
-            tx.get(&ChannelMembership::key_of(channel.uid, member.uid)).await?;
-        let membership = membership.ok_or_else(Error::forbidden)?;
-        tx.set_home(channel.uid);
-        leave(cx, tx, &channel, &membership).await?;
-        Ok(Reply::Ready(()))
+        match leave_all(cx, tx, &channel, member.uid).await? {
+            0 => Err(Error::forbidden()),
+            _ => Ok(Reply::Ready(())),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::sub_channel;
 use crate::principal;
 
 pub(crate) static CHANNEL_MEMBERSHIP_PREFERENCES: Table = Table {
@@ -103,6 +104,7 @@ async fn require_owner(
     let actor = cx.actor()?.principal.uid;
     let member = member.filter(|member| member.uid == actor).ok_or_else(Error::forbidden)?;
     access::require(cx, tx, Action::ChangePreferences, channel).await?;
+    sub_channel::refuse_elastic(channel, "membership preferences")?;
     Ok((member.uid, member.identity(cx, channel.app_instance)))
 }
 

@@ -33,7 +33,8 @@ use crate::error::{Error, Result};
 use crate::event;
 use crate::identity::app_instance::AppInstance;
 use crate::messaging::channel::{self, Channel};
-use crate::messaging::channel_membership::{ChannelMembership, refuse_sub_channel};
+use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::sub_channel;
 use crate::page::Walk;
 use crate::principal::Principal;
 use crate::{Chat, limits};
@@ -172,7 +173,7 @@ impl ChannelMessage {
             persistence: Some(persistence),
             status: Some(self.status()),
             message_attributes: self.wire_attributes(),
-            sub_channel_id: None,
+            sub_channel_id: channel.sub_channel_id(self.channel),
             content_type: self.content_type.clone(),
             target: self.wire_target(cx, channel),
         }
@@ -265,15 +266,17 @@ async fn members_among(tx: &mut Txn, channel: Uid, users: &[Uid]) -> Result<Audi
 async fn open(
     cx: &Cx,
     tx: &mut Txn,
-    channel_arn: &str,
+    (channel_arn, sub_channel_id): (&str, Option<&str>),
     message_id: &str,
 ) -> Result<(Channel, Option<ChannelMessage>)> {
-    let channel = channel::require(cx, tx, channel_arn).await?;
-    let Some(stamp) = cx.place.message_ids.stamp(channel.uid, message_id) else {
+    let mut channel = channel::require(cx, tx, channel_arn).await?;
+    sub_channel::select(&mut channel, sub_channel_id);
+    let home = channel.home();
+    let Some(stamp) = cx.place.message_ids.stamp(home, message_id) else {
         return Ok((channel, None));
     };
     let caller = cx.actor()?.principal.uid;
-    let keys = [ChannelMembership::key_of(channel.uid, caller), key_of(channel.uid, stamp)];
+    let keys = [ChannelMembership::key_of(home, caller), key_of(home, stamp)];
     tx.load(&keys).await?;
     let message = tx.get(&keys[1]).await?;
     let kept_from_ms = kept_from_ms(cx, tx, &channel).await?;
@@ -301,9 +304,10 @@ impl Handle<GetChannelMessage> for Chat {
         tx: &mut Txn,
         input: &GetChannelMessageRequest,
     ) -> Result<Reply<GetChannelMessageResponse>> {
-        let (channel, message) = open(cx, tx, &input.channel_arn, &input.message_id).await?;
+        let named = (&*input.channel_arn, input.sub_channel_id.as_deref());
+        let (channel, message) = open(cx, tx, named, &input.message_id).await?;
         access::require(cx, tx, Action::ReadMessages, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let reader = cx.actor()?.principal.uid;
         let message = message.filter(|message| message.is_for(reader));
         let message = message.ok_or_else(|| Error::not_found("channel message"))?;
@@ -318,9 +322,10 @@ impl Handle<GetChannelMessageStatus> for Chat {
         tx: &mut Txn,
         input: &GetChannelMessageStatusRequest,
     ) -> Result<Reply<GetChannelMessageStatusResponse>> {
-        let (channel, message) = open(cx, tx, &input.channel_arn, &input.message_id).await?;
+        let named = (&*input.channel_arn, input.sub_channel_id.as_deref());
+        let (channel, message) = open(cx, tx, named, &input.message_id).await?;
         access::require(cx, tx, Action::ReadOwnMessageStatus, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let caller = cx.actor()?.principal.uid;
         let message = message.filter(|message| message.sender.uid == caller);
         let status = Some(message.ok_or_else(Error::forbidden)?.status());
@@ -334,9 +339,10 @@ impl Handle<ListChannelMessages> for Chat {
         tx: &mut Txn,
         input: &ListChannelMessagesRequest,
     ) -> Result<Reply<ListChannelMessagesResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
+        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
         access::require(cx, tx, Action::ReadMessages, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let reader = cx.actor()?.principal.uid;
         let kept_from_ms = kept_from_ms(cx, tx, &channel).await?;
         let mut walk = walk(cx, &channel, reader, kept_from_ms, input)?;
@@ -361,7 +367,7 @@ impl Handle<ListChannelMessages> for Chat {
             channel_arn: Some(channel.arn(cx)),
             next_token: walk.next_token(cx),
             channel_messages: Some(channel_messages),
-            sub_channel_id: None,
+            sub_channel_id: channel.sub_channel_id(channel.home()),
         }))
     }
 }
@@ -382,17 +388,18 @@ fn walk(
     };
     let ms = |time: Option<Timestamp>| time.map(|time| u64::try_from(time.ms()).unwrap_or(0));
     let (not_before, not_after) = (ms(input.not_before), ms(input.not_after));
+    let home = channel.home();
     let ms = not_before.unwrap_or(0).max(u64::try_from(kept_from_ms).unwrap_or(0));
-    let mut range = Range::prefix(Key::new(&CHANNEL_MESSAGE).uid(channel.uid));
-    range = range.from(key_of(channel.uid, Stamp { ms, seq: 0 }));
+    let mut range = Range::prefix(Key::new(&CHANNEL_MESSAGE).uid(home));
+    range = range.from(key_of(home, Stamp { ms, seq: 0 }));
     if let Some(ms) = not_after {
-        range = range.to(key_of(channel.uid, Stamp { ms, seq: Stamp::MAX.seq }));
+        range = range.to(key_of(home, Stamp { ms, seq: Stamp::MAX.seq }));
     }
     let window = [not_before.unwrap_or(0), not_after.unwrap_or(u64::MAX)].map(u64::to_be_bytes);
     let order = order.as_str().as_bytes();
     Walk::start(
         cx,
-        &[b"ListChannelMessages", &channel.uid.0, &reader.0, order, window.as_flattened()],
+        &[b"ListChannelMessages", &home.0, &reader.0, order, window.as_flattened()],
         range,
         direction,
         input.max_results,

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_ban;
+use crate::messaging::channel_membership;
 use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, limits};
@@ -118,6 +119,16 @@ pub(crate) fn remove(tx: &mut Txn, moderator: &ChannelModerator) {
     tx.add(limits::CHANNEL_MODERATORS.key(moderator.channel), -1, None);
 }
 
+/// Prepares the change of a role. Members of an elastic channel leave it with their old role, since a
+/// moderator chooses his sub-channels and a plain member does not.
+async fn change_role(cx: &Cx, tx: &mut Txn, channel: &Channel, user: Uid) -> Result<()> {
+    if channel.elastic.is_some() {
+        channel_membership::leave_all(cx, tx, channel, user).await?;
+    }
+    tx.set_home(channel.uid);
+    Ok(())
+}
+
 /// Tells the hub, and nobody else, that a user became a moderator or is none any longer.
 fn tell(tx: &mut Txn, channel: &Channel, user: Uid, moderator: bool) {
     let channel = channel.uid;
@@ -140,7 +151,7 @@ impl Handle<CreateChannelModerator> for Chat {
         if is(tx, channel.uid, moderator.uid).await? {
             return Err(Error::conflict("The user or bot is a moderator of the channel already"));
         }
-        tx.set_home(channel.uid);
+        change_role(cx, tx, &channel, moderator.uid).await?;
         promote(cx, tx, &channel, &moderator).await?;
         tell(tx, &channel, moderator.uid, true);
         Ok(Reply::Ready(CreateChannelModeratorResponse {
@@ -212,7 +223,7 @@ impl Handle<DeleteChannelModerator> for Chat {
         let moderator = moderator.ok_or_else(Error::forbidden)?.uid;
         let record: Option<ChannelModerator> = tx.get(&key_of(channel.uid, moderator)).await?;
         let record = record.ok_or_else(Error::forbidden)?;
-        tx.set_home(channel.uid);
+        change_role(cx, tx, &channel, moderator).await?;
         remove(tx, &record);
         tell(tx, &channel, moderator, false);
         Ok(Reply::Ready(()))

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::event;
 use crate::messaging::channel;
 use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::sub_channel;
 
 pub(crate) static CHANNEL_READ_MARKER: Table =
     Table { name: "channel_read_marker", kind: Kind::Record, columns: &[] };
@@ -89,6 +90,7 @@ impl Handle<UpdateChannelReadMarker> for Chat {
         let channel = channel::require(cx, tx, &input.channel_arn).await?;
         // This gets the membership, so the marker of one who leaves meanwhile is not written.
         access::require(cx, tx, Action::UpdateReadMarker, &channel).await?;
+        sub_channel::refuse_elastic(&channel, "read markers")?;
         let member = cx.actor()?.principal.uid;
         let marker = ChannelReadMarker { channel: channel.uid, member, stamp: None };
         tx.set_home(channel.uid);

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use store::{Direction, Key, Parts, Range, Txn, Uid};
+use store::{Direction, Key, Parts, Range, Txn, Uid, View};
 use wire::arn::Resource;
 use wire::messaging::{
     GetMessagingSessionEndpoint, GetMessagingSessionEndpointRequest,
@@ -20,6 +20,7 @@ use crate::identity::app_instance_user::AppInstanceUser;
 use crate::messaging::channel::Channel;
 use crate::messaging::channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER;
 use crate::messaging::channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR;
+use crate::messaging::sub_channel::ElasticMember;
 use crate::{Chat, ids, limits};
 
 /// The user of a session.
@@ -34,7 +35,7 @@ pub struct SessionUser {
 /// A channel that a session hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The channel, which is the home of its events.
+    /// The channel, or the sub-channel of an elastic one.
     pub channel: Uid,
     /// The seq of the commit that made the user a member: what is older is not for him.
     pub since_seq: u64,
@@ -116,20 +117,39 @@ impl Chat {
             .zip(rows.chunks(limits::SESSION_ROWS_PER_READ))
         {
             let channels = view.get_many::<Channel>(keys).await?;
+            let mut elastic = Vec::new();
             for (&(channel, since_seq, _), live) in rows.iter().zip(channels) {
                 // The name may belong to another channel by now.
-                if live.is_some_and(|live| live.uid == channel) {
-                    let moderator = moderated.contains(&channel);
-                    subscriptions.push(Subscription { channel, since_seq, moderator });
+                let Some(live) = live.filter(|live| live.uid == channel) else { continue };
+                let moderator = moderated.contains(&channel);
+                match live.elastic {
+                    Some(_) => elastic.push((channel, moderator)),
+                    None => subscriptions.push(Subscription { channel, since_seq, moderator }),
                 }
             }
+            subscriptions.extend(of_elastic(&view, user.user, &elastic).await?);
         }
         Ok(subscriptions)
     }
 }
 
+/// Returns what the user hears of elastic channels. He may have come into a sub-channel by a commit of
+/// another home, whose seq says nothing of it.
+async fn of_elastic(view: &View, user: Uid, channels: &[(Uid, bool)]) -> Result<Vec<Subscription>> {
+    let key = |&(channel, _): &(Uid, bool)| ElasticMember::key_of(channel, user);
+    let keys: Vec<Key> = channels.iter().map(key).collect();
+    let found = view.get_many::<ElasticMember>(&keys).await?;
+    let mut subscriptions = Vec::new();
+    for (&(_, moderator), member) in channels.iter().zip(found) {
+        let sub_channels = member.into_iter().flat_map(|member| member.sub_channels);
+        let heard = |channel| Subscription { channel, since_seq: 0, moderator };
+        subscriptions.extend(sub_channels.map(heard));
+    }
+    Ok(subscriptions)
+}
+
 /// Returns channel, seq of the commit and channel id of every index row in `range`.
-async fn below(view: &store::View, range: Range) -> Result<Vec<(Uid, u64, String)>> {
+async fn below(view: &View, range: Range) -> Result<Vec<(Uid, u64, String)>> {
     let mut all = Vec::new();
     let mut rest = range.clone();
     loop {

@@ -4,7 +4,7 @@
 //! count of the flow's uses. Whoever gives a channel a flow holds the flow's home, so the flow
 //! cannot be deleted at the same moment.
 
-use store::{Audience, Direction, Key, Kind, Parts, Range, Table, Txn};
+use store::{Direction, Key, Kind, Parts, Range, Table, Txn};
 use wire::messaging::{
     AssociateChannelFlow, AssociateChannelFlowRequest, ChannelAssociatedWithFlowSummary,
     DisassociateChannelFlow, DisassociateChannelFlowRequest, ListChannelsAssociatedWithChannelFlow,
@@ -44,8 +44,7 @@ async fn put(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
     tx.set_home(channel.uid);
     tx.put(&channel);
     let payload = channel.described(cx, home.as_ref());
-    let members = Audience::Members(channel.uid);
-    tx.emit(event::channel(members, event::Kind::UpdateChannel, payload, None));
+    channel::tell(tx, &channel, event::Kind::UpdateChannel, &payload);
     Ok(())
 }
 

@@ -64,7 +64,8 @@ async fn failed_create_leaves_nothing() {
         (json!({ "ModeratorArns": [nobody] }), FORBIDDEN),
         (json!({ "Tags": reserved }), BAD_REQUEST),
         (json!({ "Tags": twice }), BAD_REQUEST),
-        (json!({ "ElasticChannelConfiguration": elastic }), BAD_REQUEST),
+        (json!({ "ElasticChannelConfiguration": elastic, "Mode": "UNRESTRICTED" }), BAD_REQUEST),
+        (json!({ "ElasticChannelConfiguration": elastic, "MemberArns": [alice] }), BAD_REQUEST),
     ];
     world.heard();
     for (mut more, expected) in cases {

@@ -3,7 +3,7 @@
 //! Invariant: what the request leaves out stays, and so do id, uid and privacy, so that no row of
 //! an index moves. The members are told the whole channel by the commit that changes it.
 
-use store::{Audience, Key, Txn};
+use store::{Key, Txn};
 use wire::messaging::{UpdateChannel, UpdateChannelRequest, UpdateChannelResponse};
 
 use crate::Chat;
@@ -13,6 +13,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::Result;
 use crate::event;
 use crate::messaging::channel::{self, Channel};
+use crate::messaging::sub_channel;
 
 impl Handle<UpdateChannel> for Chat {
     async fn handle(
@@ -23,6 +24,7 @@ impl Handle<UpdateChannel> for Chat {
         let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
         access::require(cx, tx, Action::UpdateChannel, &channel).await?;
         let answer = Reply::Ready(UpdateChannelResponse { channel_arn: Some(channel.arn(cx)) });
+        sub_channel::check_mode(&channel, input.mode)?;
         if is_empty(input) {
             return Ok(answer);
         }
@@ -30,12 +32,8 @@ impl Handle<UpdateChannel> for Chat {
         let home = tx.peek_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
         tx.set_home(channel.uid);
         tx.put(&channel);
-        tx.emit(event::channel(
-            Audience::Members(channel.uid),
-            event::Kind::UpdateChannel,
-            channel.described(cx, home.as_ref()),
-            None,
-        ));
+        let payload = channel.described(cx, home.as_ref());
+        channel::tell(tx, &channel, event::Kind::UpdateChannel, &payload);
         Ok(answer)
     }
 }

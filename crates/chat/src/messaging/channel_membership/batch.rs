@@ -1,18 +1,19 @@
 //! Several memberships by one request: who fits is added, and each of the others gets an error.
 //!
-//! Invariants: those who are added become members in one batch and are told of it by one event; an
+//! Invariants: those who are added become members in one batch and are told of it by one event, in
+//! an elastic channel by one for each, since they may come into several sub-channels; an
 //! entry is refused for the same reasons as it would be alone. The quotas are judged by the bounded
 //! adds of that batch; what the counters said before chooses who is tried, and a counter that has
 //! grown since makes the handler run again.
 
-use store::{Audience, Key, Txn};
+use store::{Audience, Key, Txn, Uid};
 use wire::messaging::{
     BatchChannelMemberships, BatchCreateChannelMembership, BatchCreateChannelMembershipError,
     BatchCreateChannelMembershipRequest, BatchCreateChannelMembershipResponse,
     ChannelMembershipType, ErrorCode,
 };
 
-use super::{ChannelMembership, already_member, put, refuse_sub_channel};
+use super::{ChannelMembership, already_member, put, tell};
 use crate::access::{self, Action};
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::limits::Quota;
 use crate::messaging::channel::{self, Channel};
+use crate::messaging::sub_channel::{self, Assignment, assign};
 use crate::messaging::{channel_ban, channel_moderator};
 use crate::principal::{self, Principal};
 use crate::{Chat, limits};
@@ -30,8 +32,14 @@ const TYPE_DEFAULT: ChannelMembershipType = ChannelMembershipType::Default;
 /// What becomes of the ARNs of a request, each of which counts once.
 #[derive(Default)]
 struct Sorted {
-    added: Vec<Principal>,
+    added: Vec<Added>,
     refused: Vec<BatchCreateChannelMembershipError>,
+}
+
+/// One who is added, and the sub-channel of an elastic channel that he comes into.
+struct Added {
+    one: Principal,
+    sub_channel: Option<Uid>,
 }
 
 impl Handle<BatchCreateChannelMembership> for Chat {
@@ -40,14 +48,21 @@ impl Handle<BatchCreateChannelMembership> for Chat {
         tx: &mut Txn,
         input: &BatchCreateChannelMembershipRequest,
     ) -> Result<Reply<BatchCreateChannelMembershipResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
         let r#type = input.r#type.unwrap_or(TYPE_DEFAULT);
         let arns = &input.member_arns;
         let named = principal::find_all(cx, tx, channel.app_instance, arns).await?;
         access::require(cx, tx, action(cx, r#type, &named)?, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
-        let Sorted { added, refused } = sort(cx, tx, &channel, arns, named).await?;
-        let memberships = add(cx, tx, &channel, r#type, added).await?;
+        let wanted = (r#type, input.sub_channel_id.as_deref());
+        match channel.elastic {
+            None => sub_channel::check(&channel, wanted.1)?,
+            Some(_) if r#type == ChannelMembershipType::Hidden => {
+                sub_channel::refuse_elastic(&channel, "hidden members")?;
+            }
+            Some(_) => {}
+        }
+        let Sorted { added, refused } = sort(cx, tx, &mut channel, wanted, arns, named).await?;
+        let memberships = add(cx, tx, channel, r#type, added).await?;
         Ok(Reply::Ready(BatchCreateChannelMembershipResponse {
             batch_channel_memberships: Some(memberships),
             errors: Some(refused),
@@ -70,13 +85,19 @@ fn action(cx: &Cx, r#type: ChannelMembershipType, named: &[Option<Principal>]) -
 async fn sort(
     cx: &Cx,
     tx: &mut Txn,
-    channel: &Channel,
+    channel: &mut Channel,
+    wanted: (ChannelMembershipType, Option<&str>),
     arns: &[String],
     named: Vec<Option<Principal>>,
 ) -> Result<Sorted> {
     load(tx, channel, &named).await?;
     let quota = limits::CHANNEL_MEMBERSHIPS;
     let mut room = cx.max(&quota) - tx.peek_count(&quota.key(channel.uid)).await?;
+    if channel.elastic.is_some() {
+        // Its sub-channels bound it.
+        room = i64::MAX;
+    }
+    let mut assignment = Assignment::of(tx, channel).await?;
     let mut sorted = Sorted::default();
     for (index, (arn, one)) in arns.iter().zip(&named).enumerate() {
         let is_repeated = match one {
@@ -86,15 +107,33 @@ async fn sort(
         if is_repeated {
             continue;
         }
-        match judge(cx, tx, channel, one.as_ref(), room).await? {
+        let mut judged = judge(cx, tx, channel, one.as_ref(), room).await?;
+        if let (Ok(one), Some(_)) = (&judged, &channel.elastic) {
+            let assigned = assign(cx, tx, channel, &mut assignment, one.uid, wanted).await;
+            judged = refusal_of(assigned)?.map_or(judged, Err);
+        }
+        match judged {
             Ok(one) => {
-                sorted.added.push(one.clone());
+                let sub_channel = channel.sub_channel;
+                sorted.added.push(Added { one: one.clone(), sub_channel });
                 room -= 1;
             }
             Err(refusal) => sorted.refused.push(entry(arn, refusal)),
         }
     }
+    if assignment.has_grown {
+        tx.put(&*channel);
+    }
     Ok(sorted)
+}
+
+/// Tells why somebody is refused from why the request fails.
+fn refusal_of(assigned: Result<()>) -> Result<Option<Error>> {
+    match assigned {
+        Ok(()) => Ok(None),
+        Err(error) if error.is_of_the_store() => Err(error),
+        Err(error) => Ok(Some(error)),
+    }
 }
 
 /// Fetches in one read what is asked of each member.
@@ -127,7 +166,9 @@ async fn judge<'a>(
     if channel_ban::is(tx, channel.uid, one.uid).await? {
         return Ok(Err(Error::forbidden()));
     }
-    if tx.exists(&ChannelMembership::key_of(channel.uid, one.uid)).await? {
+    // In an elastic channel the assignment tells who is there already.
+    let is_elastic = channel.elastic.is_some();
+    if !is_elastic && tx.exists(&ChannelMembership::key_of(channel.uid, one.uid)).await? {
         return Ok(Err(already_member()));
     }
     let full = |quota: &Quota| Ok(Err(cx.over(quota)));
@@ -145,6 +186,7 @@ fn entry(arn: &str, refusal: Error) -> BatchCreateChannelMembershipError {
     let refusal = refusal.into_wire();
     let code = match refusal.code() {
         wire::ErrorCode::Conflict => ErrorCode::Conflict,
+        wire::ErrorCode::BadRequest => ErrorCode::BadRequest,
         wire::ErrorCode::ResourceLimitExceeded => ErrorCode::ResourceLimitExceeded,
         _ => ErrorCode::Forbidden,
     };
@@ -155,40 +197,59 @@ fn entry(arn: &str, refusal: Error) -> BatchCreateChannelMembershipError {
     }
 }
 
+/// Returns the sub-channel that all came into; nothing when they are in several.
+fn common_id(channel: &Channel, added: &[Added]) -> Option<String> {
+    let first = added.first()?.sub_channel?;
+    let is_common = added.iter().all(|added| added.sub_channel == Some(first));
+    is_common.then(|| channel.sub_channel_id(first)).flatten()
+}
+
 /// Puts the memberships and tells of them, if there are any.
 async fn add(
     cx: &Cx,
     tx: &mut Txn,
-    channel: &Channel,
+    mut channel: Channel,
     r#type: ChannelMembershipType,
-    added: Vec<Principal>,
+    added: Vec<Added>,
 ) -> Result<BatchChannelMemberships> {
-    let told = |members: &[Principal]| -> Result<BatchChannelMemberships> {
-        let identity = |one: &Principal| one.identity(cx, channel.app_instance);
+    let sub_channel_id = common_id(&channel, &added);
+    let channel_arn = channel.arn(cx);
+    let app_instance = channel.app_instance;
+    let told = |members: &[&Principal]| -> Result<BatchChannelMemberships> {
+        let identity = |one: &Principal| one.identity(cx, app_instance);
         Ok(BatchChannelMemberships {
             invited_by: Some(identity(&cx.actor()?.principal)),
             r#type: Some(r#type),
-            members: Some(members.iter().map(identity).collect()),
-            channel_arn: Some(channel.arn(cx)),
-            sub_channel_id: None,
+            members: Some(members.iter().map(|one| identity(one)).collect()),
+            channel_arn: Some(channel_arn.clone()),
+            sub_channel_id: sub_channel_id.clone(),
         })
     };
-    let memberships = told(&added)?;
+    let memberships = told(&added.iter().map(|added| &added.one).collect::<Vec<_>>())?;
     if added.is_empty() {
         return Ok(memberships);
     }
     tx.set_home(channel.uid);
-    let mut plain = Vec::new();
+    let (mut plain, mut new) = (Vec::new(), Vec::new());
     // All of them are members before any of them hears of it.
-    for one in &added {
-        let membership = ChannelMembership::new(cx, channel, one.clone(), r#type)?;
-        put(cx, tx, &membership).await?;
+    for Added { one, sub_channel } in &added {
+        channel.sub_channel = *sub_channel;
+        let membership = ChannelMembership::new(cx, &channel, one.clone(), r#type)?;
+        put(cx, tx, &channel, &membership).await?;
         let moderator = channel_moderator::is(tx, channel.uid, one.uid).await?;
-        let (channel, user) = (channel.uid, one.uid);
+        let (channel, user) = (channel.home(), one.uid);
         tx.emit(event::internal(Effect::Join { channel, user, moderator }));
         if !moderator {
             plain.push(one);
         }
+        new.push(membership);
+    }
+    if channel.elastic.is_some() {
+        for membership in &new {
+            let kind = event::Kind::CreateChannelMembership;
+            tell(cx, tx, kind, &channel, membership, None).await?;
+        }
+        return Ok(memberships);
     }
     let emit = |tx: &mut Txn, audience, memberships| {
         let kind = event::Kind::BatchCreateChannelMembership;
@@ -200,7 +261,7 @@ async fn add(
     }
     // Hidden members do not see each other: each hears of himself, the moderators of all.
     for one in plain {
-        emit(tx, Audience::Users(vec![one.uid]), told(std::slice::from_ref(one))?);
+        emit(tx, Audience::Users(vec![one.uid]), told(&[one])?);
     }
     emit(tx, Audience::Moderators(channel.uid), memberships.clone());
     Ok(memberships)

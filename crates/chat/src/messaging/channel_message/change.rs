@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::event;
 use crate::messaging::channel::Channel;
 use crate::messaging::channel_flow::{self, Verdict};
-use crate::messaging::channel_membership::refuse_sub_channel;
+use crate::messaging::sub_channel;
 
 impl ChannelMessage {
     fn stored_at(&self) -> Stamp {
@@ -82,9 +82,10 @@ impl Handle<UpdateChannelMessage> for Chat {
         tx: &mut Txn,
         input: &UpdateChannelMessageRequest,
     ) -> Result<Reply<UpdateChannelMessageResponse>> {
-        let (channel, message) = super::open(cx, tx, &input.channel_arn, &input.message_id).await?;
+        let named = (&*input.channel_arn, input.sub_channel_id.as_deref());
+        let (channel, message) = super::open(cx, tx, named, &input.message_id).await?;
         access::require(cx, tx, Action::UpdateOwnMessage, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let caller = cx.actor()?.principal.uid;
         // The operation models no NotFound.
         let message = message.filter(|message| message.sender.uid == caller);
@@ -98,15 +99,15 @@ impl Handle<UpdateChannelMessage> for Chat {
             channel_arn: Some(channel.arn(cx)),
             message_id: Some(input.message_id.clone()),
             status: Some(super::status(status)),
-            sub_channel_id: None,
+            sub_channel_id: channel.sub_channel_id(channel.home()),
         };
         if verdict == Verdict::Fail {
             let events = fail(tx, &message, payload).await?;
             let pending = answer(ChannelMessageStatus::Pending);
-            let (home, output) = (channel.uid, Box::new(move |_| pending));
+            let (home, output) = (channel.home(), Box::new(move |_| pending));
             return Ok(Reply::Published { home, events, output });
         }
-        tx.set_home(channel.uid);
+        tx.set_home(channel.home());
         tx.put(&message);
         tell(tx, event::Kind::UpdateChannelMessage, &message, payload).await?;
         Ok(Reply::Ready(answer(ChannelMessageStatus::Sent)))
@@ -131,13 +132,14 @@ impl Handle<RedactChannelMessage> for Chat {
         tx: &mut Txn,
         input: &RedactChannelMessageRequest,
     ) -> Result<Reply<RedactChannelMessageResponse>> {
-        let (channel, message) = super::open(cx, tx, &input.channel_arn, &input.message_id).await?;
+        let named = (&*input.channel_arn, input.sub_channel_id.as_deref());
+        let (channel, message) = super::open(cx, tx, named, &input.message_id).await?;
         let caller = cx.actor()?.principal.uid;
         let message = message.filter(|message| message.is_for(caller));
         let own = message.as_ref().is_some_and(|message| message.sender.uid == caller);
         let action = if own { Action::RedactOwnMessage } else { Action::RedactMessage };
         access::require(cx, tx, action, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         // The operation models no NotFound.
         let mut message = message.ok_or_else(Error::forbidden)?;
         message.require_sent()?;
@@ -147,14 +149,14 @@ impl Handle<RedactChannelMessage> for Chat {
         message.metadata = None;
         // A push notification repeats what was said.
         message.push_notification = None;
-        tx.set_home(channel.uid);
+        tx.set_home(channel.home());
         tx.put(&message);
         let payload = message.stored(cx, &channel);
         tell(tx, event::Kind::RedactChannelMessage, &message, payload).await?;
         Ok(Reply::Ready(RedactChannelMessageResponse {
             channel_arn: Some(channel.arn(cx)),
             message_id: Some(input.message_id.clone()),
-            sub_channel_id: None,
+            sub_channel_id: channel.sub_channel_id(channel.home()),
         }))
     }
 }
@@ -176,14 +178,15 @@ impl Handle<DeleteChannelMessage> for Chat {
         tx: &mut Txn,
         input: &DeleteChannelMessageRequest,
     ) -> Result<Reply<()>> {
-        let (channel, message) = super::open(cx, tx, &input.channel_arn, &input.message_id).await?;
+        let named = (&*input.channel_arn, input.sub_channel_id.as_deref());
+        let (channel, message) = super::open(cx, tx, named, &input.message_id).await?;
         access::require(cx, tx, Action::DeleteMessage, &channel).await?;
-        refuse_sub_channel(input.sub_channel_id.as_deref())?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         // An admin deletes targeted messages too, which he cannot see. The operation models neither
         // NotFound nor Conflict.
         let message = message.filter(|message| !message.is_failed());
         let message = message.ok_or_else(Error::forbidden)?;
-        tx.set_home(channel.uid);
+        tx.set_home(channel.home());
         tx.delete(&message);
         let payload = remains(cx, &channel, &message);
         tell(tx, event::Kind::DeleteChannelMessage, &message, payload).await?;

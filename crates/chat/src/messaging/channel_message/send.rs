@@ -20,7 +20,8 @@ use crate::idempotency::Token;
 use crate::messaging::bot_invocation;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_flow::{self, Verdict};
-use crate::messaging::channel_membership::{ChannelMembership, refuse_sub_channel};
+use crate::messaging::channel_membership::ChannelMembership;
+use crate::messaging::sub_channel;
 use crate::principal::{self, Principal};
 use crate::{Chat, limits};
 
@@ -36,7 +37,7 @@ fn check(input: &SendChannelMessageRequest) -> Result<()> {
     if attribute_bytes > limits::MESSAGE_ATTRIBUTES_BYTES_MAX {
         return Err(Error::bad_request("MessageAttributes size limit exceeded"));
     }
-    refuse_sub_channel(input.sub_channel_id.as_deref())
+    Ok(())
 }
 
 /// Returns the member whom a targeted message is for.
@@ -49,7 +50,7 @@ async fn target(
     let Some([target]) = input.target.as_deref() else { return Ok(None) };
     let arn = target.member_arn.as_deref().unwrap_or_default();
     let target = principal::require(cx, tx, channel.app_instance, arn).await?;
-    if !tx.exists(&ChannelMembership::key_of(channel.uid, target.uid)).await? {
+    if !tx.exists(&ChannelMembership::key_of(channel.home(), target.uid)).await? {
         return Err(Error::unknown_member());
     }
     Ok(Some(target))
@@ -63,7 +64,7 @@ fn new_message(
     verdict: Verdict,
 ) -> ChannelMessage {
     ChannelMessage {
-        channel: channel.uid,
+        channel: channel.home(),
         stamp: None,
         r#type: input.r#type,
         sender: sender.clone(),
@@ -130,7 +131,8 @@ impl Handle<SendChannelMessage> for Chat {
         tx: &mut Txn,
         input: &SendChannelMessageRequest,
     ) -> Result<Reply<SendChannelMessageResponse>> {
-        let channel = channel::require(cx, tx, &input.channel_arn).await?;
+        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
+        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
         let sender = &cx.actor()?.principal;
         let token = Token::of::<SendChannelMessage>(
             cx,
@@ -139,23 +141,25 @@ impl Handle<SendChannelMessage> for Chat {
             &input.client_request_token,
             input,
         );
-        let mut known = vec![ChannelMembership::key_of(channel.uid, sender.uid)];
+        let mut known = vec![ChannelMembership::key_of(channel.home(), sender.uid)];
         known.extend(channel_flow::key_for(&channel, input.r#type));
         tx.load_new(&known, token.keys()).await?;
         let channel_arn = channel.arn(cx);
+        let sub_channel_id = input.sub_channel_id.clone();
         let answer = move |message_id, status| SendChannelMessageResponse {
             channel_arn: Some(channel_arn),
             message_id: Some(message_id),
             status: Some(super::status(status)),
-            sub_channel_id: None,
+            sub_channel_id,
         };
         if let Some(first) = token.first(tx).await? {
             // The row of a message that was sent holds no status.
             let status = first.resource.parse().unwrap_or(ChannelMessageStatus::Sent);
-            return Ok(Reply::Ready(answer(cx.message_id(channel.uid, first.stamp), status)));
+            return Ok(Reply::Ready(answer(cx.message_id(first.uid, first.stamp), status)));
         }
         access::require(cx, tx, Action::SendMessage, &channel).await?;
         check(input)?;
+        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let target = target(cx, tx, &channel, input).await?;
         let verdict = channel_flow::judge(cx, tx, &channel, input.r#type).await?;
         let bot_count = match verdict {
@@ -166,7 +170,7 @@ impl Handle<SendChannelMessage> for Chat {
             }
         };
         let message = new_message(&channel, sender, target, input, verdict);
-        let (home, persistence) = (channel.uid, input.persistence);
+        let (home, persistence) = (channel.home(), input.persistence);
         let id = match persistence {
             ChannelMessagePersistenceType::Persistent => {
                 MessageId::Stored(cx.place.message_ids.clone())

@@ -1,0 +1,131 @@
+"""Elastic channels: members are assigned to sub-channels, and what is said stays in one of them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from support import clients
+from support.clients import refusal
+from support.world import Fence
+
+pytestmark = pytest.mark.any_engine
+
+
+def elastic(world, owner, maximum=3, target=2, **extra):
+    return world.channel(owner, ElasticChannelConfiguration={
+        "MaximumSubChannels": maximum, "TargetMembershipsPerSubChannel": target,
+        "MinimumMembershipPercentage": 40}, **extra)
+
+
+def sub_channels(world, channel, bearer, **extra):
+    return clients.everything(world.messaging.list_sub_channels, "SubChannels",
+                              ChannelArn=channel, ChimeBearer=bearer, **extra)
+
+
+def add(world, channel, bearer, member):
+    return world.join(channel, bearer, member)["SubChannelId"]
+
+
+def told(events):
+    return [(event.type, event.payload.get("SubChannelId")) for event in events]
+
+
+@pytest.fixture
+def owner(world):
+    return world.user("owner")
+
+
+def test_the_configuration_is_shown_and_the_creator_is_no_member(world, owner):
+    channel = elastic(world, owner, maximum=5, target=7)
+    found = world.messaging.describe_channel(ChannelArn=channel, ChimeBearer=owner)["Channel"]
+    assert found["ElasticChannelConfiguration"] == {
+        "MaximumSubChannels": 5, "TargetMembershipsPerSubChannel": 7, "MinimumMembershipPercentage": 40}
+    [first] = sub_channels(world, channel, owner)
+    assert first["MembershipCount"] == 0
+    listed = world.messaging.list_channel_memberships_for_app_instance_user(ChimeBearer=owner)
+    assert listed["ChannelMemberships"] == []
+
+
+def test_members_fill_sub_channels_and_moderators_choose(world, owner, alice, bob, carol):
+    channel = elastic(world, owner, maximum=2)
+    first = add(world, channel, owner, alice)
+    assert add(world, channel, owner, bob) == first
+    second = add(world, channel, owner, carol)
+    assert second != first
+    assert {item["SubChannelId"]: item["MembershipCount"]
+            for item in sub_channels(world, channel, owner, MaxResults=1)} == {first: 2, second: 1}
+    assert world.members(channel, owner, SubChannelId=first) == ["alice", "bob"]
+    with refusal("BadRequest"):
+        world.join(channel, owner, owner)
+    for sub_channel in (first, second):
+        answer = world.messaging.create_channel_membership(
+            ChannelArn=channel, MemberArn=owner, Type="DEFAULT", SubChannelId=sub_channel, ChimeBearer=owner)
+        assert answer["SubChannelId"] == sub_channel
+    with refusal("ResourceLimitExceeded"):
+        world.join(channel, owner, world.user("late"))
+    world.leave(channel, owner, owner)
+    assert add(world, channel, owner, world.user("later")) == second
+    with refusal("Forbidden"):
+        world.messaging.list_sub_channels(ChannelArn=channel, ChimeBearer=alice)
+
+
+def test_what_is_said_is_heard_in_its_sub_channel_alone(world, owner, alice, bob, carol):
+    fence = Fence(world, alice, bob, carol)
+    channel = elastic(world, owner)
+    sockets = [world.connect(alice), world.connect(bob), world.connect(carol)]
+    first = add(world, channel, owner, alice)
+    add(world, channel, owner, bob)
+    second = add(world, channel, owner, carol)
+    with refusal("BadRequest"):
+        world.send(channel, alice)
+    with refusal("Forbidden"):
+        world.send(channel, alice, SubChannelId=second)
+    answer = world.post(channel, alice, "hello", SubChannelId=first)
+    assert answer["SubChannelId"] == first
+    world.messaging.update_channel(ChannelArn=channel, Name="New", ChimeBearer=owner)
+    joined, said, updated = ("CREATE_CHANNEL_MEMBERSHIP", first), ("CREATE_CHANNEL_MESSAGE", first), (
+        "UPDATE_CHANNEL", None)
+    for_alice, for_bob, for_carol = fence.before(*sockets)
+    assert told(for_alice) == [joined, joined, said, updated]
+    assert told(for_bob) == [joined, said, updated]
+    assert told(for_carol) == [("CREATE_CHANNEL_MEMBERSHIP", second), updated]
+    again = world.connect(bob)
+    world.send(channel, alice, "again", SubChannelId=first)
+    assert told(fence.before(again)[0]) == [said]
+    assert world.contents(channel, bob, SubChannelId=first) == ["again", "hello"]
+    with refusal("Forbidden"):
+        world.contents(channel, carol, SubChannelId=first)
+    world.messaging.delete_channel(ChannelArn=channel, ChimeBearer=owner)
+    assert [told(events) for events in fence.before(*sockets, again)] == [
+        [said, ("DELETE_CHANNEL", None)], [said, ("DELETE_CHANNEL", None)], [("DELETE_CHANNEL", None)],
+        [("DELETE_CHANNEL", None)]]
+
+
+def test_members_who_come_at_once_never_pass_the_target(world, owner):
+    channel = elastic(world, owner, maximum=4, target=3)
+    members = world.users(*(f"member-{index}" for index in range(14)))
+
+    def join(member):
+        try:
+            return add(world, channel, owner, member)
+        except world.messaging.exceptions.ResourceLimitExceededException:
+            return None
+
+    with ThreadPoolExecutor(7) as pool:
+        joined = [found for found in pool.map(join, members) if found]
+    assert len(joined) == 12
+    counts = [item["MembershipCount"] for item in sub_channels(world, channel, owner)]
+    assert counts == [3, 3, 3, 3]
+
+
+def test_a_batch_is_told_one_by_one(world, owner, alice, bob, carol):
+    fence = Fence(world, alice)
+    channel = elastic(world, owner)
+    socket = world.connect(alice)
+    answer = world.messaging.batch_create_channel_membership(
+        ChannelArn=channel, MemberArns=[alice, bob, carol], ChimeBearer=owner)
+    assert answer["Errors"] == []
+    assert "SubChannelId" not in answer["BatchChannelMemberships"]
+    heard = told(fence.before(socket)[0])
+    assert [kind for kind, _ in heard] == ["CREATE_CHANNEL_MEMBERSHIP"] * 2
+    assert len(set(heard)) == 1
