@@ -164,11 +164,12 @@ pub(crate) async fn require(
             return Ok(());
         }
     }
-    if row.moderator.holds(channel) && channel_moderator::is(tx, channel.uid, uid).await? {
-        if row.moderator != Joined || channel_membership::type_of(tx, channel, uid).await?.is_some()
-        {
-            return Ok(());
-        }
+    if row.moderator.holds(channel)
+        && channel_moderator::is(tx, channel.uid, uid).await?
+        && (row.moderator != Joined
+            || channel_membership::type_of(tx, channel, uid).await?.is_some())
+    {
+        return Ok(());
     }
     if row.admin.holds(channel) && is_admin(cx, tx).await? {
         return Ok(());

@@ -333,9 +333,10 @@ impl Handle<CreateChannelMembership> for Chat {
             None => false,
         };
         // A member who adds himself again is told so, whatever the channel allows to strangers.
-        access::require(cx, tx, action, &channel)
-            .await
-            .or_else(|refusal| Err(if himself && exists { already_member() } else { refusal }))?;
+        access::require(cx, tx, action, &channel).await.map_err(|refusal| {
+            let is_told = himself && exists && !refusal.is_of_the_store();
+            if is_told { already_member() } else { refusal }
+        })?;
         let sub_channel_id = input.sub_channel_id.as_deref();
         if channel.elastic.is_none() {
             sub_channel::check(&channel, sub_channel_id)?;

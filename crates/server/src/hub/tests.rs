@@ -111,6 +111,16 @@ fn moderator(user: Uid, moderator: bool) -> Option<Effect> {
 }
 
 #[test]
+fn event_of_another_home_reaches_members_whatever_their_seq() {
+    let mut scene = Scene::new();
+    let mut alice = scene.establish(ALICE, &[member(ROOM, 9)]);
+    let elsewhere = At { home: OTHER_ROOM, seq: 3 };
+    scene.hub.deliver(&Audience::Members(ROOM), elsewhere, || Some(b"of the whole".to_vec()));
+    scene.say(8, "before her join");
+    assert_eq!(alice.heard(), ["of the whole"]);
+}
+
+#[test]
 fn nothing_is_heard_before_established_and_everything_after() {
     let mut scene = Scene::new();
     let (mut alice, load) = scene.connect(ALICE, "a");
