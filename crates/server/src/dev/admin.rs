@@ -38,6 +38,7 @@ struct Advance {
 impl Service for DevAdmin {
     async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Body> {
         let is_post = request.method() == Method::POST;
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match (request.uri().path(), &self.authority) {
             ("/clock" | "/reset", _) if !is_post => {
                 let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "POST only");
@@ -46,9 +47,7 @@ impl Service for DevAdmin {
             }
             ("/clock", _) => self.clock(request).await.unwrap_or_else(|refusal| refusal),
             ("/reset", _) => self.reset().await,
-            ("/tls-ca.pem", Some(pem)) if request.method() == Method::GET => {
-                page(StatusCode::OK, PEM, pem.clone())
-            }
+            ("/tls-ca.pem", Some(pem)) if is_read => page(StatusCode::OK, PEM, pem.clone()),
             _ => {
                 let stack = self.dev.stack();
                 let (chat, metrics) = (stack.chat.clone(), stack.metrics.clone());
@@ -83,8 +82,8 @@ impl DevAdmin {
         match self.dev.reset().await {
             Ok(now_ms) => now(now_ms),
             Err(error) => {
-                let error = anyhow::Error::new(error);
-                tracing::error!("the store could not be emptied: {error:#}");
+                let chain = logging::chain(&error);
+                tracing::error!(error = %chain, "the store could not be emptied");
                 plain(StatusCode::INTERNAL_SERVER_ERROR, "not reset: see the log")
             }
         }
