@@ -218,7 +218,8 @@ fn dev_needs_no_setting() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.data, Data::Memory);
     assert!(config.database.is_none());
-    assert!(config.credential.unwrap().to_exports().contains("SECRET_ACCESS_KEY='test'"));
+    let exports = config.credential.unwrap().to_exports();
+    assert_eq!(exports, "export AWS_ACCESS_KEY_ID=test\nexport AWS_SECRET_ACCESS_KEY=test\n");
     let tls = config.tls.unwrap();
     assert_eq!(tls.listen.to_string(), "127.0.0.1:8443");
     assert_eq!((tls.source, tls.any_port_will_do), (Source::OfThisRun, true));
