@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from support.server import BINARY, ROOT, clean_environment
+from support.server import BINARY, ROOT, Server, clean_environment
 
 JS = Path(__file__).parent / "js"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENDPOINT = "http://127.0.0.1:8080"
+ADMIN = "http://127.0.0.1:9180"
 SHELL_STEP = 'eval "$(target/release/campanile credentials show)"'
 
 
@@ -67,6 +68,20 @@ def test_the_javascript_snippet_lists_the_message_that_it_sent(server):
     code = snippet("JavaScript", "js", server)
     out = shell(f'cd "{JS}"\nexec node --input-type=module -', server, text=code)
     assert "Content: 'Hello from JavaScript'" in out
+
+
+def test_the_snippet_for_ci_sees_a_month_pass_and_starts_afresh(tmp_path):
+    code = re.search(r"^## In CI\n.*?```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)[1]
+    dev = Server(None, "--tls-listen", "off", key=None, cwd=tmp_path, command="dev")
+    try:
+        assert code.count(ENDPOINT) == code.count(ADMIN) == 1
+        code = code.replace(ENDPOINT, dev.url).replace(ADMIN, f"http://{dev.admin_host}:{dev.admin_port}")
+        done = subprocess.run([sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "31 days\n0 app instances\n"
+    finally:
+        dev.close()
 
 
 def test_the_settings_of_the_readme_are_those_of_the_help():

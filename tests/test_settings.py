@@ -127,10 +127,6 @@ def test_settings_of_later_versions_are_refused_wherever_they_stand(tmp_path, se
     assert not (tmp_path / "data").exists(), "nothing is half-made"
 
 
-def test_the_command_dev_is_of_a_later_version():
-    check_refused(run("dev"), "dev")
-
-
 @pytest.mark.parametrize("arguments", [
     (), ("explode",), ("serve", "--explode"), ("serve", "--region"), ("serve", "extra"), ("credentials",),
     ("credentials", "explode"),

@@ -90,12 +90,13 @@ class Server:
     The listeners take free ports of loopback, unless `addresses` leaves them to the other settings. `key` is
     given to the process as its variables; with None it makes a pair of its own. `wrapper` is a command that
     becomes the server, `binary` one other than the release. `database` is the URL of a PostgreSQL store, in place of
-    a folder.
+    a folder, `command` what the binary is asked to do.
     """
 
     def __init__(self, data_dir, *arguments, listen="127.0.0.1:0", addresses=True, environment=None,
-                 key=ROOT_KEY, cwd=None, wrapper=(), binary=BINARY, database=None):
+                 key=ROOT_KEY, cwd=None, wrapper=(), binary=BINARY, database=None, command="serve"):
         self.key = key
+        self.command = command
         self.cwd = cwd
         self.wrapper = wrapper
         self.binary = binary
@@ -134,7 +135,7 @@ class Server:
 
     def start(self):
         self.process = subprocess.Popen(
-            [*self.wrapper, self.binary, "serve", *self.arguments], env=clean_environment(self.environment), cwd=self.cwd,
+            [*self.wrapper, self.binary, self.command, *self.arguments], env=clean_environment(self.environment), cwd=self.cwd,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         self.stdout = Lines(self.process.stdout)

@@ -3,9 +3,11 @@
 //!
 //! Invariants: the batch that deletes a resource puts its purge job, so nothing below a deleted uid
 //! is forgotten; a job acts for one uid and cannot touch a successor under the same name. Jobs of
-//! one uid and time share a row, where its purge takes the place of any other. A step is one batch that checks and rewrites the job's row, so it happens once on any number of
-//! nodes. A job that has more to do goes to the end of the line; its last step removes its row.
+//! one uid and time share a row, where its purge takes the place of any other. A step is one batch
+//! that checks and rewrites the job's row, so it happens once on any number of nodes. A job that
+//! has more to do goes to the end of the line; its last step removes its row.
 
+mod backlog;
 mod expire;
 mod purge;
 mod retain;
@@ -23,6 +25,8 @@ use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quotas};
 use crate::messaging::channel::Channel;
 use retain::Pass;
+
+pub use backlog::Backlog;
 
 /// Key: when it is due, whose job it is. The row belongs to the home of the uid.
 pub(crate) static JOB: Table =
@@ -118,6 +122,11 @@ fn due_key(due_ms: i64) -> Key {
     Key::new(&JOB).u64(u64::try_from(due_ms).unwrap_or(0))
 }
 
+/// The jobs that are due at `now_ms`, the oldest first.
+fn due(now_ms: i64) -> Range {
+    Range::prefix(Key::new(&JOB)).before(due_key(now_ms.saturating_add(1)))
+}
+
 /// Puts the job that purges everything below `uid`, which this transaction deletes.
 pub(crate) fn purge(cx: &Cx, tx: &mut Txn, doomed: Doomed, uid: Uid) {
     put(tx, &Job { uid, task: Task::Purge(doomed), due_ms: cx.now_ms });
@@ -174,8 +183,7 @@ impl Chat {
 
     async fn job_step(&self) -> Result<Step> {
         let now_ms = self.nobodys_cx(String::new()).now_ms;
-        let due = Range::prefix(Key::new(&JOB)).before(due_key(now_ms.saturating_add(1)));
-        let first = self.0.store.view().list(&due, 1, Direction::Forward).await?.pop();
+        let first = self.0.store.view().list(&due(now_ms), 1, Direction::Forward).await?.pop();
         let Some(first) = first else { return Ok(Step::Idle) };
         let job: Job = first.decode()?;
         let outcome = self.step_of(&job).await;

@@ -37,7 +37,7 @@ use store::{Clock, Engine, Entropy, Store, Table};
 pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
 pub use event::{Effect, Event};
-pub use job::Step;
+pub use job::{Backlog, Step};
 pub use limits::{NamedQuota, QuotaError, Quotas};
 pub use messaging::session::{SessionUser, Subscription};
 pub use policy::Scope;

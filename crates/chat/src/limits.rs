@@ -208,6 +208,8 @@ pub(crate) const RETENTION_PASS_MS: i64 = 6 * 60 * 60 * 1_000;
 pub(crate) const RETENTION_CHANNELS_PER_STEP: usize = 100;
 /// How long a job rests whose step failed, so that it does not hold up the others.
 pub(crate) const JOB_RETRY_MS: i64 = 60 * 1_000;
+/// Due jobs that are counted for the figures: from there on it is not the number that matters.
+pub(crate) const BACKLOG_ROWS_MAX: usize = 1_000;
 
 /// Rows that one read of a user's memberships takes when a session starts.
 pub(crate) const SESSION_ROWS_PER_READ: usize = 1_000;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{self, Availability, Config, Form, SETTINGS};
+use crate::config::{self, Availability, Config, Form, Mode, SETTINGS};
 use crate::{db, logging, server};
 
 mod credentials;
@@ -23,6 +23,15 @@ const EXIT_FAILED: u8 = 2;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// What the soft limit of open files is raised to, as far as the hard limit allows.
 const OPEN_FILES: u64 = 1 << 20;
+
+const DEV_ABOUT: &str = "Run the server for the tests of an app: in memory, loopback only";
+/// Where `dev` differs from what stands in the list of the settings.
+const DEV_HELP: &str = "\
+The root key is test with the secret test. TLS is on, at 127.0.0.1:8443 or another free port;
+--tls-listen off turns it off. The admin listener has, beside its own pages:
+  POST /clock {\"advance\": \"31d\"}  moves the clock of the rules (ms, s, m, h, d) and does what is due
+  POST /reset                      empties the store and sets the clock right
+  GET /tls-ca.pem                  the authority for clients to trust";
 
 /// Runs the program.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -69,7 +78,7 @@ fn command() -> Command {
         .subcommand(credentials::command())
         .subcommand(group("db", "The store of a server that is not running").subcommand(check))
         .subcommand(Command::new("quotas").about("Print the count quotas").args(settings()))
-        .subcommand(later("dev"))
+        .subcommand(Command::new("dev").about(DEV_ABOUT).after_help(DEV_HELP).args(settings()))
 }
 
 /// A command that only groups others.
@@ -96,27 +105,25 @@ fn settings() -> impl Iterator<Item = Arg> {
     })
 }
 
-/// A subcommand of a later version: whatever follows it, it is refused by its name.
-fn later(name: &'static str) -> Command {
-    let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
-    Command::new(name).hide(true).disable_help_flag(true).arg(rest)
-}
-
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("serve", matches)) => serve(config(matches)?),
+        Some(("dev", matches)) => serve(config_for(Mode::Dev, matches)?),
         Some(("credentials", matches)) => credentials::run(matches),
         Some(("db", matches)) => match matches.subcommand() {
             Some((_, matches)) => db::check(&config(matches)?),
             None => Err(anyhow!("db check proves that the rows of a store fit together")),
         },
         Some(("quotas", matches)) => show_quotas(&config(matches)?),
-        Some((name, _)) => Err(anyhow!("{name} is not available in this version")),
-        None => Err(anyhow!("nothing to do; see --help")),
+        _ => Err(anyhow!("nothing to do; see --help")),
     }
 }
 
 fn config(matches: &ArgMatches) -> anyhow::Result<Config> {
+    config_for(Mode::Serve, matches)
+}
+
+fn config_for(mode: Mode, matches: &ArgMatches) -> anyhow::Result<Config> {
     let mut flags = BTreeMap::new();
     for setting in SETTINGS {
         if matches.contains_id(setting.name) {
@@ -128,7 +135,7 @@ fn config(matches: &ArgMatches) -> anyhow::Result<Config> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .map(|(name, value)| (name, value.to_string_lossy().into_owned()));
-    Ok(Config::resolve(flags, environment)?)
+    Ok(Config::resolve(mode, flags, environment)?)
 }
 
 fn serve(config: Config) -> anyhow::Result<ExitCode> {
@@ -195,10 +202,12 @@ mod tests {
 
     #[test]
     fn what_comes_with_later_versions_is_refused_by_its_name() {
-        let end = "is not available in this version";
-        assert_eq!(refusal("campanile serve --nats-url nats://x"), format!("--nats-url {end}"));
-        assert_eq!(refusal("campanile dev"), format!("dev {end}"));
-        assert_eq!(refusal("campanile dev --listen 1 x"), format!("dev {end}"));
+        for command in ["serve", "dev"] {
+            assert_eq!(
+                refusal(&format!("campanile {command} --nats-url nats://x")),
+                "--nats-url is not available in this version"
+            );
+        }
     }
 
     #[test]

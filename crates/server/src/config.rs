@@ -15,12 +15,14 @@ use crate::credentials::Credential;
 use crate::endpoint::PublicEndpoint;
 
 mod database;
+mod mode;
 mod quotas;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub(crate) use database::Database;
+pub(crate) use mode::Mode;
 pub(crate) use quotas::join;
 pub(crate) use tls::Tls;
 
@@ -141,6 +143,7 @@ pub(crate) enum LogFormat {
 /// The settings of one run, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
+    pub(crate) mode: Mode,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) public_endpoint: Option<PublicEndpoint>,
@@ -166,6 +169,7 @@ impl Config {
     /// Resolves what was given on the command line (name to value), in the environment and in the
     /// file that one of them names.
     pub(crate) fn resolve(
+        mode: Mode,
         flags: BTreeMap<&'static str, String>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
@@ -176,15 +180,19 @@ impl Config {
             None => None,
         };
         layers.refuse_later()?;
-        let credential = layers.credential()?;
-        let data = layers.get("data-dir", "./campanile-data", data)?;
+        let credential = mode.credential(layers.credential()?)?;
+        let address = |value: &str| mode.check_address(address(value)?);
+        let data = |value: &str| mode.check_data(data(value)?);
+        let data = layers.get("data-dir", mode.data_dir(), data)?;
+        let database = Database::read(&layers, credential.is_some())?;
         Ok(Self {
+            mode,
             listen: layers.get("listen", "127.0.0.1:8080", address)?,
             admin_listen: layers.get("admin-listen", "127.0.0.1:9180", address)?,
             public_endpoint: layers.get("public-endpoint", "", public_endpoint)?,
-            tls: Tls::read(&layers, &data)?,
+            tls: Tls::read(&layers, mode, &data)?,
             data,
-            database: Database::read(&layers, credential.is_some())?,
+            database: mode.check_database(database)?,
             region: layers.get("region", "us-east-1", region)?,
             account_id: layers.get("account-id", "000000000000", account_id)?,
             credential,

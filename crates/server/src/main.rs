@@ -1,8 +1,8 @@
 //! The binary `campanile`: the Amazon Chime SDK Identity and Messaging APIs on one port.
 //!
 //! The modules in the order of a request: `http` accepts, `request` judges and answers it, `connect`
-//! lets a session in, `hub` knows who hears what, `relay` feeds it, `socket` writes. `server` puts
-//! them together and takes them apart again.
+//! lets a session in, `hub` knows who hears what, `relay` feeds it, `socket` writes. `stack` puts
+//! them together over a store and takes them apart again, `server` does so once for each run.
 
 mod cli;
 mod config;
@@ -11,9 +11,11 @@ mod credentials;
 mod db;
 mod logging;
 
+mod dev;
 mod drain;
 mod jobs;
 mod server;
+mod stack;
 
 mod answer;
 mod body;
@@ -36,6 +38,9 @@ mod socket;
 
 mod admin;
 mod metrics;
+
+#[cfg(test)]
+mod testing;
 
 use std::process::ExitCode;
 

@@ -3,11 +3,13 @@
 //! Invariant: the number of series is bounded by the model: labels are operation names and
 //! statuses, never anything that a client chooses.
 
+mod backlog;
 mod store;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use chat::Chat;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use backlog::BacklogFigures;
 pub(crate) use store::StoreFigures;
 
 /// Upper bounds of the duration buckets, in seconds: a read takes 0.1 ms, a commit a sync.
@@ -41,6 +44,7 @@ pub(crate) struct Metrics {
     sockets_refused: Counter,
     slow_closes: Counter,
     job_steps: Counter,
+    backlog: BacklogFigures,
     events: Counter,
     frames: Counter<u64, AtomicU64>,
 }
@@ -56,6 +60,7 @@ impl Metrics {
             sockets_refused: Counter::default(),
             slow_closes: Counter::default(),
             job_steps: Counter::default(),
+            backlog: BacklogFigures::default(),
             events: Counter::default(),
             frames: Counter::default(),
         };
@@ -84,6 +89,7 @@ impl Metrics {
         let events = self.events.clone();
         let help = "Batches of background work: purges and sweeps";
         registry.register("job_steps", help, self.job_steps.clone());
+        self.backlog.register(registry);
         registry.register("events_relayed", "Events that reached a local socket", events);
         registry.register("frames", "Event frames handed to sockets", self.frames.clone());
     }
@@ -111,6 +117,11 @@ impl Metrics {
 
     pub(crate) fn step_done(&self) {
         self.job_steps.inc();
+    }
+
+    /// Reads how much background work is due, unless that was read just now.
+    pub(crate) async fn look_at_backlog(&self, chat: &Chat) {
+        self.backlog.look(chat).await;
     }
 
     pub(crate) fn event_relayed(&self, frame_count: usize) {

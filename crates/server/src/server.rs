@@ -1,45 +1,32 @@
 //! One run of the server: open everything, serve, drain.
 //!
 //! Invariants: listeners are bound before anything is written, so that a start that fails on a
-//! port leaves no folder behind; the ready line is written once both listeners accept; what ends
-//! last is what others still need: requests, then sockets, then the engine.
+//! port leaves no folder behind; the ready line is written once all listeners accept; what a stack
+//! needs to end is kept until it has ended.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chat::Chat;
-use store::postgres::Counts;
-use store::{Clock, Engine, Entropy, SystemClock, SystemEntropy};
+use store::{Clock, Entropy, SystemClock, SystemEntropy};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Data};
-use crate::connect::Connect;
+use crate::config::{self, Config, Data, Mode};
 use crate::control::Control;
 use crate::credentials::{self, Credential};
-use crate::drain::{Drain, Tasks, Trigger};
+use crate::dev::{Dev, DevAdmin, DevClock};
+use crate::drain::{Drain, Tasks};
 use crate::endpoint::PublicEndpoint;
-use crate::failure_log::FailureLog;
-use crate::http::{self, Front};
-use crate::jobs;
-use crate::metrics::{Metrics, StoreFigures};
-use crate::relay::{self, Relay, SINK_GROUPS_MAX};
-use crate::request::Api;
-use crate::signature::Signatures;
-use crate::socket::CLOSE_MS_MAX;
-use crate::tls::{self, Source, Tls};
+use crate::http::{self, Front, Service};
+use crate::stack::{Ground, Opened, Stack};
+use crate::tls::{self, Tls};
 
-/// How long requests in flight may take once the drain has begun.
-const DRAIN_MS_MAX: u64 = 10_000;
-/// How long the engine may take to finish what it accepted.
-const ENGINE_CLOSE_MS_MAX: u64 = 10_000;
+mod signals;
+
+use signals::Signals;
 
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,56 +54,91 @@ pub(crate) enum StartError {
 /// Serves until a signal ends it.
 pub(crate) async fn run(config: Config) -> Result<(), StartError> {
     let mut signals = Signals::new(&config).map_err(StartError::Signals)?;
-    let api = bind(config.listen)?;
-    let tls = config.tls.as_ref().map(|tls| bind(tls.listen)).transpose()?;
-    let admin = bind(config.admin_listen)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let listeners = Listeners::bind(&config)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let (sink, events) = mpsc::channel(SINK_GROUPS_MAX);
-    let counts: Option<Arc<Counts>> = config.database.as_ref().map(|_| Arc::default());
-    let engine = open_engine(&config, &clock, &entropy, sink, counts.clone()).await?;
-    let parts = match open(config, clock, entropy, engine.clone(), events).await {
-        Ok(parts) => parts,
+    let dev_clock = (config.mode == Mode::Dev).then(|| Arc::new(DevClock::default()));
+    let clock: Arc<dyn Clock> = match &dev_clock {
+        Some(clock) => clock.clone(),
+        None => Arc::new(SystemClock),
+    };
+    let opened = Opened::open(&config, clock, entropy.clone()).await?;
+    let prepared = match Prepared::new(config, entropy, &opened, &listeners).await {
+        Ok(prepared) => prepared,
         Err(error) => {
-            engine.close().await;
+            opened.engine.close().await;
             return Err(error);
         }
     };
-    let renewed = parts.tls.clone().filter(|tls| tls.is_reloadable());
-    let (running, ready) = parts.start(Listeners { api, tls, admin }, counts);
+    warn_of(&prepared.ground.config, &listeners, prepared.is_root_alone);
+    let ready = ready(&listeners);
+    let Prepared { ground, tls, control, .. } = prepared;
+    let renewed = tls.clone().filter(|tls| tls.is_reloadable());
+    let authority = tls.as_ref().and_then(|tls| tls.authority()).map(str::to_owned);
+    let (trigger, drain) = Drain::new();
+    // Probes are answered to the end: that is how a balancer learns of the drain.
+    let (_admin_trigger, admin_drain) = Drain::new();
+    let doors = Doors {
+        listeners,
+        tls,
+        places: Arc::new(Semaphore::new(ground.config.connections_max)),
+        drain: drain.clone(),
+        admin_drain,
+        connections: Tasks::new(),
+    };
+    let connections = doors.connections.clone();
+    let mut stack = Arc::new(Stack::start(opened, &ground));
+    if let Some(control) = control {
+        tokio::spawn(control.run(stack.chat.clone(), drain.clone(), stack.work.guard()));
+    }
+    let dev = dev_clock.map(|clock| Arc::new(Dev::new(ground, stack.clone(), clock)));
+    match &dev {
+        None => {
+            let (chat, metrics) = (stack.chat.clone(), stack.metrics.clone());
+            doors.open(stack.api.clone(), Admin { chat, metrics, drain });
+        }
+        Some(dev) => doors.open(dev.clone(), DevAdmin { dev: dev.clone(), drain, authority }),
+    }
     writeln!(io::stdout(), "{ready}").map_err(StartError::Ready)?;
     io::stdout().flush().map_err(StartError::Ready)?;
     signals.received(renewed.as_deref()).await;
-    running.drain(&*engine).await;
+    tracing::info!("draining");
+    trigger.start();
+    if let Some(dev) = dev {
+        stack = dev.stack();
+    }
+    stack.drain(&connections).await;
+    tracing::info!("stopped");
     Ok(())
 }
 
-/// Opens the rules over the store. The credential comes last: it is made only for a store that
-/// can be used.
-async fn open(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    engine: Arc<dyn Engine>,
-    events: mpsc::Receiver<Vec<store::Committed>>,
-) -> Result<Parts, StartError> {
-    let options = chat::Options {
-        region: config.region.clone(),
-        account: config.account_id.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        quotas: config.quotas.clone(),
-    };
-    let chat = Chat::open(engine, options).await?;
-    let credential = root_credential(&config, &*entropy)?;
-    let is_root_alone = chat.access_keys(None).await.map_err(StartError::Keys)?.is_empty();
-    let host = config.public_endpoint.as_ref().map(PublicEndpoint::host);
-    let tls = config.tls.as_ref().map(|tls| Tls::open(&tls.source, host).map(Arc::new));
-    let tls = tls.transpose()?;
-    let control = control(&config);
-    let signatures = Signatures::new(&config.region, credential, chat.clone(), clock);
-    let signatures = Arc::new(signatures);
-    Ok(Parts { config, chat, signatures, tls, entropy, events, control, is_root_alone })
+/// What is read or made once the store is open.
+struct Prepared {
+    ground: Ground,
+    tls: Option<Arc<Tls>>,
+    control: Option<Control>,
+    /// No other key was made yet.
+    is_root_alone: bool,
+}
+
+impl Prepared {
+    /// The credential is made only for a store that can be used.
+    async fn new(
+        config: Config,
+        entropy: Arc<dyn Entropy>,
+        opened: &Opened,
+        listeners: &Listeners,
+    ) -> Result<Self, StartError> {
+        let credential = root_credential(&config, &*entropy)?;
+        let keys = opened.chat.access_keys(None).await.map_err(StartError::Keys)?;
+        let host = config.public_endpoint.as_ref().map(PublicEndpoint::host);
+        let tls = config.tls.as_ref().map(|tls| Tls::open(&tls.source, host).map(Arc::new));
+        let tls = tls.transpose()?;
+        let control = control(&config);
+        let listener = listeners.api.1;
+        let tls_port = listeners.tls.as_ref().map(|(_, address)| address.port());
+        let ground = Ground { config, entropy, credential, listener, tls_port };
+        Ok(Self { ground, tls, control, is_root_alone: keys.is_empty() })
+    }
 }
 
 /// Opens the socket of the command line, which needs it while this server holds the folder.
@@ -130,49 +152,6 @@ fn control(config: &Config) -> Option<Control> {
         tracing::warn!(%error, "access keys cannot be managed while this server runs");
     }
     opened.ok()
-}
-
-/// The listeners of a run.
-struct Listeners {
-    api: Listener,
-    tls: Option<Listener>,
-    admin: Listener,
-}
-
-/// A listener and the address that it got, which port 0 leaves to the system.
-type Listener = (TcpListener, SocketAddr);
-
-fn bind(address: SocketAddr) -> Result<Listener, StartError> {
-    let refuse = |error| StartError::Bind(address, error);
-    let listener = http::bind(address).map_err(refuse)?;
-    let local = listener.local_addr().map_err(refuse)?;
-    Ok((listener, local))
-}
-
-async fn open_engine(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    sink: store::Sink,
-    counts: Option<Arc<Counts>>,
-) -> Result<Arc<dyn Engine>, StartError> {
-    let options = store::Options {
-        tables: chat::tables(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        sink: Some(sink),
-    };
-    if let Some(database) = &config.database {
-        let database =
-            store::postgres::Config { counts: counts.unwrap_or_default(), ..database.engine() };
-        let opened = store::postgres::open(&database, options).await;
-        return opened.map_err(StartError::Database);
-    }
-    match &config.data {
-        Data::Memory => Ok(store::memory::open(options)),
-        Data::Folder(folder) => store::sqlite::open(folder, options)
-            .map_err(|error| StartError::Folder(folder.clone(), error)),
-    }
 }
 
 /// Returns the root credential: given, kept, or made now. One that nothing keeps is shown once.
@@ -191,107 +170,94 @@ fn root_credential(config: &Config, entropy: &dyn Entropy) -> Result<Credential,
     }
 }
 
-/// What a run is started from.
-struct Parts {
-    config: Config,
-    chat: Chat,
-    signatures: Arc<Signatures>,
-    tls: Option<Arc<Tls>>,
-    entropy: Arc<dyn Entropy>,
-    events: mpsc::Receiver<Vec<store::Committed>>,
-    control: Option<Control>,
-    /// No other key was made yet.
-    is_root_alone: bool,
+/// The listeners of a run.
+struct Listeners {
+    api: Listener,
+    tls: Option<Listener>,
+    admin: Listener,
 }
 
-impl Parts {
-    /// Starts every task; returns them and the ready line.
-    fn start(
-        self,
-        Listeners { api, tls: tls_listener, admin }: Listeners,
-        counts: Option<Arc<Counts>>,
-    ) -> (Running, String) {
-        let Self { config, chat, signatures, tls, entropy, events, control, is_root_alone } = self;
-        let tls_address = tls_listener.as_ref().map(|(_, address)| *address);
-        warn_of(&config, api.1, tls_address, admin.1, is_root_alone);
-        let ready = ready(api.1, tls_address, admin.1);
-        let figures = StoreFigures { chat: chat.clone(), counts };
-        let metrics = Arc::new(Metrics::new().with_store(figures));
-        let (trigger, drain) = Drain::new();
-        let (requests, sockets) = (Tasks::new(), Tasks::new());
-        let (relay, handle) = Relay::new(chat.clone(), events, metrics.clone());
-        let relay_task = tokio::spawn(relay.run());
-        let connect = Connect {
-            chat: chat.clone(),
-            signatures: signatures.clone(),
-            relay: handle.clone(),
-            metrics: metrics.clone(),
-            sockets: sockets.clone(),
-        };
-        // Counted like a request: the engine is not closed before the last step has ended.
-        let guard = requests.guard();
-        tokio::spawn(jobs::run(chat.clone(), metrics.clone(), drain.clone(), guard));
-        if let Some(control) = control {
-            tokio::spawn(control.run(chat.clone(), drain.clone(), requests.guard()));
+/// A listener and the address that it got, which port 0 leaves to the system.
+type Listener = (TcpListener, SocketAddr);
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let api = bind(config.listen)?;
+        let tls = config.tls.as_ref().map(bind_tls).transpose()?;
+        Ok(Self { api, tls, admin: bind(config.admin_listen)? })
+    }
+
+    fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|(_, address)| *address)
+    }
+}
+
+fn bind_tls(tls: &config::Tls) -> Result<Listener, StartError> {
+    match bind(tls.listen) {
+        Err(StartError::Bind(address, error))
+            if tls.any_port_will_do && error.kind() == io::ErrorKind::AddrInUse =>
+        {
+            bind(SocketAddr::new(address.ip(), 0))
         }
-        let service = Api {
-            chat,
-            signatures,
-            connect: Arc::new(connect),
-            metrics: metrics.clone(),
-            failures: FailureLog::default(),
-            entropy,
-            listener: api.1,
-            tls_port: tls_address.map(|address| address.port()),
-            public_endpoint: config.public_endpoint,
-        };
-        let probes = Admin { metrics, drain: drain.clone() };
-        // Probes are answered to the end: that is how a balancer learns of the drain.
-        let (admin_trigger, admin_drain) = Drain::new();
+        bound => bound,
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<Listener, StartError> {
+    let refuse = |error| StartError::Bind(address, error);
+    let listener = http::bind(address).map_err(refuse)?;
+    let local = listener.local_addr().map_err(refuse)?;
+    Ok((listener, local))
+}
+
+/// The listeners, and what their connections share.
+struct Doors {
+    listeners: Listeners,
+    tls: Option<Arc<Tls>>,
+    /// The places of connections of the API.
+    places: Arc<Semaphore>,
+    drain: Drain,
+    admin_drain: Drain,
+    connections: Tasks,
+}
+
+impl Doors {
+    /// Starts to accept.
+    fn open(self, api: Arc<impl Service>, probes: impl Service) {
+        let Listeners { api: plain_listener, tls: tls_listener, admin } = self.listeners;
         let plain = Front {
-            service: Arc::new(service),
-            places: Arc::new(Semaphore::new(config.connections_max)),
+            service: api,
+            places: self.places,
             tls: None,
-            drain,
-            tasks: requests.clone(),
+            drain: self.drain,
+            tasks: self.connections,
         };
         if let Some((listener, _)) = tls_listener {
-            tokio::spawn(http::serve(listener, Front { tls, ..plain.clone() }));
+            tokio::spawn(http::serve(listener, Front { tls: self.tls, ..plain.clone() }));
         }
-        tokio::spawn(http::serve(api.0, plain));
+        tokio::spawn(http::serve(plain_listener.0, plain));
         let probes = Front {
             service: Arc::new(probes),
             places: Arc::new(Semaphore::new(admin::CONNECTIONS_MAX)),
             tls: None,
-            drain: admin_drain,
+            drain: self.admin_drain,
             tasks: Tasks::new(),
         };
         tokio::spawn(http::serve(admin.0, probes));
-        let running = Running {
-            trigger,
-            _admin_trigger: admin_trigger,
-            requests,
-            sockets,
-            handle,
-            relay_task,
-        };
-        (running, ready)
     }
 }
 
 /// The line that tells scripts where to go.
-fn ready(api: SocketAddr, tls: Option<SocketAddr>, admin: SocketAddr) -> String {
-    let tls = tls.map_or_else(|| "off".to_owned(), |address| format!("https://{address}"));
+fn ready(listeners: &Listeners) -> String {
+    let (api, admin) = (listeners.api.1, listeners.admin.1);
+    let tls = listeners
+        .tls_address()
+        .map_or_else(|| "off".to_owned(), |address| format!("https://{address}"));
     format!("campanile ready api=http://{api} tls={tls} admin=http://{admin}")
 }
 
-fn warn_of(
-    config: &Config,
-    api: SocketAddr,
-    tls: Option<SocketAddr>,
-    admin: SocketAddr,
-    is_root_alone: bool,
-) {
+fn warn_of(config: &Config, listeners: &Listeners, is_root_alone: bool) {
+    let (api, tls, admin) = (listeners.api.1, listeners.tls_address(), listeners.admin.1);
     if !config.unknown_variables.is_empty() {
         let names = config.unknown_variables.join(", ");
         tracing::warn!("unknown variables are ignored: {names}");
@@ -309,79 +275,5 @@ fn warn_of(
     }
     if !admin.ip().to_canonical().is_loopback() {
         tracing::warn!("the admin listener on {admin} asks nobody who they are");
-    }
-}
-
-/// A started server.
-struct Running {
-    trigger: Trigger,
-    _admin_trigger: Trigger,
-    requests: Tasks,
-    sockets: Tasks,
-    handle: relay::Handle,
-    relay_task: JoinHandle<()>,
-}
-
-impl Running {
-    /// Ends what runs, in the order in which it is needed.
-    async fn drain(self, engine: &dyn Engine) {
-        tracing::info!("draining");
-        self.trigger.start();
-        let requests = self.requests.finished();
-        if timeout(Duration::from_millis(DRAIN_MS_MAX), requests).await.is_err() {
-            tracing::warn!("requests in flight did not end in time");
-        }
-        self.handle.close_all().await;
-        // A socket that is closing ends itself within its own time.
-        let _ = timeout(Duration::from_millis(2 * CLOSE_MS_MAX), self.sockets.finished()).await;
-        if timeout(Duration::from_millis(ENGINE_CLOSE_MS_MAX), engine.close()).await.is_err() {
-            tracing::error!("the store did not close in time");
-        }
-        self.relay_task.abort();
-        tracing::info!("stopped");
-    }
-}
-
-/// The signals that end the server. They are caught from the start on, so that none is lost.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// Caught only where it has a meaning; elsewhere it ends the process, as it always does.
-    hang_up: Option<Signal>,
-}
-
-impl Signals {
-    fn new(config: &Config) -> io::Result<Self> {
-        let renews = matches!(&config.tls, Some(tls) if matches!(tls.source, Source::Files { .. }));
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: renews.then(|| signal(SignalKind::hangup())).transpose()?,
-        })
-    }
-
-    /// Returns once the server is to end; meanwhile SIGHUP renews the certificate.
-    async fn received(&mut self, renewed: Option<&Tls>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                () = hung_up(self.hang_up.as_mut()) => match renewed.map(Tls::reload) {
-                    Some(Ok(())) => tracing::info!("the certificate was read again"),
-                    Some(Err(error)) => {
-                        let error = anyhow::Error::new(error);
-                        tracing::error!("the certificate stays as it was: {error:#}");
-                    }
-                    None => {}
-                },
-            }
-        }
-    }
-}
-
-async fn hung_up(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Files { cert: PathBuf, key: PathBuf },
     /// Made at each start, by an authority that is kept in this folder.
     SelfSigned { folder: PathBuf },
+    /// Made at each start, by an authority that is made with it and kept nowhere.
+    OfThisRun,
 }
 
 /// Why there is no certificate to show.
@@ -57,21 +59,34 @@ pub(crate) struct Tls {
     acceptor: Mutex<TlsAcceptor>,
     /// The files that are read again when the operator asks for it.
     files: Option<(PathBuf, PathBuf)>,
+    /// The certificate of an authority that ends with this run.
+    authority: Option<String>,
 }
 
 impl Tls {
     /// Reads or makes the certificate. `host` is the public host, if one is configured.
     pub(crate) fn open(source: &Source, host: Option<&str>) -> Result<Self, Error> {
-        let (acceptor, files) = match source {
+        let (mut files, mut authority) = (None, None);
+        let acceptor = match source {
             Source::Files { cert, key } => {
-                (acceptor(read(cert, key)?, cert)?, Some((cert.clone(), key.clone())))
+                files = Some((cert.clone(), key.clone()));
+                acceptor(read(cert, key)?, cert)?
             }
             Source::SelfSigned { folder } => {
-                let made = SelfSigned::read_or_make(folder)?.identity(host)?;
-                (acceptor(made, folder)?, None)
+                acceptor(SelfSigned::read_or_make(folder)?.identity(host)?, folder)?
+            }
+            Source::OfThisRun => {
+                let made = SelfSigned::make()?;
+                authority = Some(made.cert_pem().to_owned());
+                acceptor(made.identity(host)?, Path::new(self_signed::CA_FILE))?
             }
         };
-        Ok(Self { acceptor: Mutex::new(acceptor), files })
+        Ok(Self { acceptor: Mutex::new(acceptor), files, authority })
+    }
+
+    /// Returns the authority that clients are to trust, where no file has it.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// Whether there are files to read again.

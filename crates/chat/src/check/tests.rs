@@ -92,10 +92,11 @@ async fn sound_store_has_no_findings() {
     assert!(report.row_count > 40, "{}", report.row_count);
 }
 
-#[tokio::test]
-async fn each_kind_of_damage_is_found() {
-    type Damage = Box<dyn Fn(&World, &mut Batch)>;
-    let cases: [(&str, Damage); 8] = [
+type Damage = Box<dyn Fn(&World, &mut Batch)>;
+
+/// Returns kinds of damage and the table in which each is found.
+fn damages() -> [(&'static str, Damage); 8] {
+    [
         (
             // It belongs to no membership.
             "channel_read_marker",
@@ -161,8 +162,12 @@ async fn each_kind_of_damage_is_found() {
                 batch.puts.push(Put { key, value: b"{}".to_vec() });
             }),
         ),
-    ];
-    for (table, damage) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn each_kind_of_damage_is_found() {
+    for (table, damage) in damages() {
         let world = world().await;
         let mut batch = Batch::new("damage", Uid([9; 16]));
         damage(&world, &mut batch);

@@ -166,7 +166,6 @@ impl Channel {
             channel_flow_arn: self.flow.map(|flow| cx.channel_flow_arn(self.app_instance, flow)),
             expiration_settings: self.expiration.as_ref().map(Expiration::of_channel),
             elastic_channel_configuration: self.elastic.as_ref().map(Elastic::described),
-            ..Described::default()
         }
     }
 

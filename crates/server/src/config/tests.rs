@@ -6,7 +6,7 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn resolve(flags: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Result<Config, Error> {
     let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    Config::resolve(flags, environment(variables))
+    Config::resolve(Mode::Serve, flags, environment(variables))
 }
 
 fn refusal(flags: &[(&'static str, &str)], variables: &[(&str, &str)]) -> String {
@@ -203,4 +203,56 @@ fn request_rates_are_limited_by_a_switch() {
     assert_eq!(quotas(&[("config", &path)]), limited);
     assert_eq!(quotas(&[("config", &path), ("aws-quotas", "false")]), unlimited);
     assert_eq!(refusal(&[("aws-quotas", "on")], &[]), "--aws-quotas: on is neither true nor false");
+}
+
+fn dev(flags: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Result<Config, Error> {
+    let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Config::resolve(Mode::Dev, flags, environment(variables))
+}
+
+#[test]
+fn dev_needs_no_setting() {
+    use crate::tls::Source;
+
+    let config = dev(&[], &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.data, Data::Memory);
+    assert!(config.database.is_none());
+    let exports = config.credential.unwrap().to_exports();
+    assert_eq!(exports, "export AWS_ACCESS_KEY_ID=test\nexport AWS_SECRET_ACCESS_KEY=test\n");
+    let tls = config.tls.unwrap();
+    assert_eq!(tls.listen.to_string(), "127.0.0.1:8443");
+    assert_eq!((tls.source, tls.any_port_will_do), (Source::OfThisRun, true));
+}
+
+#[test]
+fn dev_takes_settings_that_stay_within_its_bounds() {
+    use crate::tls::Source;
+
+    let pair = [("CAMPANILE_ACCESS_KEY_ID", "mine"), ("CAMPANILE_SECRET_ACCESS_KEY", "secret")];
+    let flags = [("data-dir", ":memory:"), ("listen", "[::1]:0"), ("tls-listen", "127.0.0.2:1")];
+    let config = dev(&flags, &pair).unwrap();
+    assert!(config.credential.unwrap().to_exports().contains("mine"));
+    let tls = config.tls.unwrap();
+    assert_eq!((tls.listen.to_string().as_str(), tls.any_port_will_do), ("127.0.0.2:1", false));
+    assert!(dev(&[("tls-listen", "off")], &[]).unwrap().tls.is_none());
+    assert!(dev(&[("tls-self-signed", "false")], &[]).unwrap().tls.is_none());
+    let files = [("tls-cert", "chain.pem"), ("tls-key", "key.pem")];
+    let given = dev(&files, &[]).unwrap().tls.unwrap();
+    assert!(matches!(given.source, Source::Files { .. }));
+}
+
+#[test]
+fn dev_stays_on_loopback_and_in_memory() {
+    for name in ["listen", "admin-listen", "tls-listen"] {
+        for address in ["0.0.0.0:8080", "[::]:1", "192.0.2.1:1"] {
+            let line = dev(&[(name, address)], &[]).unwrap_err().to_string();
+            assert_eq!(line, format!("--{name}: dev listens on loopback only, not on {address}"));
+        }
+    }
+    let line = dev(&[("data-dir", "folder")], &[]).unwrap_err().to_string();
+    assert_eq!(line, "--data-dir: dev keeps everything in memory: leave it out or say :memory:");
+    let line = dev(&[("database-url", "postgres://x")], &[]).unwrap_err().to_string();
+    assert_eq!(line, "dev keeps everything in memory: leave --database-url out");
+    assert!(refusal(&[("tls-listen", "off")], &[]).contains("needs a certificate"));
 }

@@ -54,24 +54,12 @@ impl Collector for StoreFigures {
 
 #[cfg(test)]
 mod tests {
-    use store::{MockClock, SeededEntropy};
-
     use super::*;
     use crate::metrics::Metrics;
+    use crate::testing;
 
     async fn text_of(counts: Option<Arc<Counts>>) -> String {
-        let clock = Arc::new(MockClock::new(1_625_097_600_000));
-        let entropy = Arc::new(SeededEntropy::new(1));
-        let engine = store::memory::open(store::Options {
-            tables: chat::tables(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            sink: None,
-        });
-        let (region, account) = ("us-east-1".to_owned(), "000000000000".to_owned());
-        let options =
-            chat::Options { region, account, clock, entropy, quotas: chat::Quotas::default() };
-        let chat = Chat::open(engine, options).await.unwrap();
+        let (chat, _) = testing::chat().await;
         Metrics::new().with_store(StoreFigures { chat, counts }).to_text()
     }
 

@@ -60,13 +60,19 @@ impl SelfSigned {
         Ok(made)
     }
 
-    fn make() -> Result<Self, Error> {
+    /// Makes one that nothing keeps.
+    pub(crate) fn make() -> Result<Self, Error> {
         let key = KeyPair::generate()?;
         let mut params = params("Campanile's own authority", CA_DAYS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let cert_pem = params.self_signed(&key)?.pem();
         Ok(Self { cert_pem, key })
+    }
+
+    /// Returns its certificate, for clients to trust.
+    pub(crate) fn cert_pem(&self) -> &str {
+        &self.cert_pem
     }
 
     /// Makes the certificate that the listener shows, for loopback and `host`.

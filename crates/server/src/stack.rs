@@ -1,0 +1,188 @@
+//! One store and all that stands on it: the rules, the relay with its sockets, the jobs, the API.
+//!
+//! Invariants: nothing in here is shared with another stack, so that `dev` starts afresh by putting
+//! one in the place of another; what ends last is what others still need: requests, then sockets,
+//! then the engine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::Chat;
+use store::postgres::Counts;
+use store::{Clock, Engine, Entropy, SystemClock};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::config::{Config, Data};
+use crate::connect::Connect;
+use crate::credentials::Credential;
+use crate::drain::{Drain, Tasks, Trigger};
+use crate::failure_log::FailureLog;
+use crate::jobs;
+use crate::metrics::{Metrics, StoreFigures};
+use crate::relay::{self, Relay, SINK_GROUPS_MAX};
+use crate::request::Api;
+use crate::server::StartError;
+use crate::signature::Signatures;
+use crate::socket::CLOSE_MS_MAX;
+
+/// How long requests in flight may take once the drain has begun.
+const DRAIN_MS_MAX: u64 = 10_000;
+/// How long the engine may take to finish what it accepted.
+const ENGINE_CLOSE_MS_MAX: u64 = 10_000;
+
+/// An open store and the rules over it.
+pub(crate) struct Opened {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) chat: Chat,
+    events: mpsc::Receiver<Vec<store::Committed>>,
+    counts: Option<Arc<Counts>>,
+}
+
+impl Opened {
+    /// Opens the store that `config` names; its rules and its stamps follow `clock`.
+    pub(crate) async fn open(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StartError> {
+        let (sink, events) = mpsc::channel(SINK_GROUPS_MAX);
+        let counts: Option<Arc<Counts>> = config.database.as_ref().map(|_| Arc::default());
+        let options = store::Options {
+            tables: chat::tables(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            sink: Some(sink),
+        };
+        let engine = open_engine(config, options, counts.clone()).await?;
+        let options = chat::Options {
+            region: config.region.clone(),
+            account: config.account_id.clone(),
+            clock,
+            entropy,
+            quotas: config.quotas.clone(),
+        };
+        match Chat::open(engine.clone(), options).await {
+            Ok(chat) => Ok(Self { engine, chat, events, counts }),
+            Err(error) => {
+                engine.close().await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+async fn open_engine(
+    config: &Config,
+    options: store::Options,
+    counts: Option<Arc<Counts>>,
+) -> Result<Arc<dyn Engine>, StartError> {
+    if let Some(database) = &config.database {
+        let database =
+            store::postgres::Config { counts: counts.unwrap_or_default(), ..database.engine() };
+        let opened = store::postgres::open(&database, options).await;
+        return opened.map_err(StartError::Database);
+    }
+    match &config.data {
+        Data::Memory => Ok(store::memory::open(options)),
+        Data::Folder(folder) => store::sqlite::open(folder, options)
+            .map_err(|error| StartError::Folder(folder.clone(), error)),
+    }
+}
+
+/// What a stack stands on, beside its store.
+pub(crate) struct Ground {
+    pub(crate) config: Config,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// The root credential.
+    pub(crate) credential: Credential,
+    /// The address of the API listener.
+    pub(crate) listener: SocketAddr,
+    pub(crate) tls_port: Option<u16>,
+}
+
+/// See the head of this file.
+pub(crate) struct Stack {
+    pub(crate) chat: Chat,
+    pub(crate) api: Arc<Api>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Counts what uses the engine and is not a socket.
+    pub(crate) work: Tasks,
+    trigger: Trigger,
+    engine: Arc<dyn Engine>,
+    sockets: Tasks,
+    relay: relay::Handle,
+    relay_task: JoinHandle<()>,
+}
+
+impl Stack {
+    /// Starts every task.
+    pub(crate) fn start(opened: Opened, ground: &Ground) -> Self {
+        let Opened { engine, chat, events, counts } = opened;
+        let Ground { config, entropy, credential, listener, tls_port } = ground;
+        let figures = StoreFigures { chat: chat.clone(), counts };
+        let metrics = Arc::new(Metrics::new().with_store(figures));
+        // Clients sign with the time that it is, whatever time the rules are made to see.
+        let signatures = Signatures::new(
+            &config.region,
+            credential.clone(),
+            chat.clone(),
+            Arc::new(SystemClock),
+        );
+        let signatures = Arc::new(signatures);
+        let (trigger, drain) = Drain::new();
+        let (work, sockets) = (Tasks::new(), Tasks::new());
+        let (relay_loop, relay) = Relay::new(chat.clone(), events, metrics.clone());
+        let relay_task = tokio::spawn(relay_loop.run());
+        let connect = Connect {
+            chat: chat.clone(),
+            signatures: signatures.clone(),
+            relay: relay.clone(),
+            metrics: metrics.clone(),
+            sockets: sockets.clone(),
+        };
+        // Counted: the engine is not closed before the last step has ended.
+        tokio::spawn(jobs::run(chat.clone(), metrics.clone(), drain, work.guard()));
+        let api = Api {
+            chat: chat.clone(),
+            signatures,
+            connect: Arc::new(connect),
+            metrics: metrics.clone(),
+            failures: FailureLog::default(),
+            entropy: entropy.clone(),
+            listener: *listener,
+            tls_port: *tls_port,
+            public_endpoint: config.public_endpoint.clone(),
+        };
+        let api = Arc::new(api);
+        Self { chat, api, metrics, work, trigger, engine, sockets, relay, relay_task }
+    }
+
+    /// Ends every socket, and each that is still to come.
+    pub(crate) async fn close_sockets(&self) {
+        self.relay.close_all().await;
+    }
+
+    /// Ends what runs, in the order in which it is needed. `connections` are those whose requests
+    /// may be for this stack.
+    pub(crate) async fn drain(&self, connections: &Tasks) {
+        self.trigger.start();
+        let requests = async {
+            connections.finished().await;
+            self.work.finished().await;
+        };
+        if timeout(Duration::from_millis(DRAIN_MS_MAX), requests).await.is_err() {
+            tracing::warn!("requests in flight did not end in time");
+        }
+        self.close_sockets().await;
+        // A socket that is closing ends itself within its own time.
+        let _ = timeout(Duration::from_millis(2 * CLOSE_MS_MAX), self.sockets.finished()).await;
+        let closed = timeout(Duration::from_millis(ENGINE_CLOSE_MS_MAX), self.engine.close()).await;
+        if closed.is_err() {
+            tracing::error!("the store did not close in time");
+        }
+        self.relay_task.abort();
+    }
+}
