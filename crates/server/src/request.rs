@@ -4,6 +4,7 @@
 //! signature, then whatever the rules of the operation say. Nothing that a client chose (URI,
 //! names, content) reaches the log.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -155,9 +156,12 @@ impl Api {
     }
 }
 
-/// Returns a header as text. What is not text is kept in a form that names nobody.
+/// Returns a header as text, as it is signed: given more than once its values are joined. What is
+/// not text, or several ARNs, is kept in a form that names nobody.
 fn header(parts: &Parts, name: &str) -> Option<String> {
-    parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    let values = parts.headers.get_all(name).into_iter();
+    let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    texts.reduce(|given, more| format!("{given},{more}").into()).map(Cow::into_owned)
 }
 
 fn check_head(uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {

@@ -235,10 +235,10 @@ fn check_text(r#type: ChannelMessageType, content: &str, metadata: Option<&str>)
     Ok(())
 }
 
-/// Returns the metadata as it is kept: clients parse any that is there, and an empty text is no
-/// JSON.
-fn kept_metadata(metadata: Option<&String>) -> Option<String> {
-    metadata.filter(|metadata| !metadata.is_empty()).cloned()
+/// Returns a metadata or a content type as it is kept: clients parse any that is there, and an empty
+/// text is neither.
+fn kept(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
 }
 
 /// Returns those who hear of the message: its sender and its target only while they are members.

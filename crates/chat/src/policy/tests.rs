@@ -83,8 +83,14 @@ async fn a_users_key_acts_for_him_and_for_nobody_else() {
 #[tokio::test]
 async fn a_users_key_manages_himself_and_lists_his_app_instance() {
     let mut scene = Scene::new().await;
-    let endpoint = scene.world.register_device(&scene.alice, "device").await.expect("is done");
-    let endpoint = format!("/{}", endpoint["EndpointId"].as_str().expect("is text"));
+    let mut endpoints = Vec::new();
+    for owner in [&scene.alice, &scene.bob] {
+        let made = scene.world.register_device(owner, "device").await.expect("is done");
+        let id = made["EndpointId"].as_str().expect("is text");
+        endpoints.push(
+            [String::new(), format!("/{id}")].map(|end| format!("{}/endpoints{end}", user(owner))),
+        );
+    }
     let key = &scene.of_alice;
     let list = |arn: &str| format!("/app-instance-users?app-instance-arn={}", label(arn));
     let (own, others) = (user(&scene.alice), user(&scene.bob));
@@ -98,10 +104,9 @@ async fn a_users_key_manages_himself_and_lists_his_app_instance() {
     assert!(scene.passes(key, "GET", &list(&scene.world.app_instance), "").await);
     assert!(!scene.passes(key, "GET", &list(&scene.other_instance), "").await);
     assert!(scene.passes(key, "GET", "/endpoints/messaging-session", "").await);
-    for target in ["", &endpoint] {
-        let endpoints = |arn| format!("{}/endpoints{target}", user(arn));
-        assert!(scene.passes(key, "GET", &endpoints(&scene.alice), "").await);
-        assert!(!scene.passes(key, "GET", &endpoints(&scene.bob), "").await);
+    for (own, others) in endpoints[0].iter().zip(&endpoints[1]) {
+        assert!(scene.passes(key, "GET", own, "").await);
+        assert!(!scene.passes(key, "GET", others, "").await);
     }
 }
 

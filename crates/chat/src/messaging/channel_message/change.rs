@@ -48,10 +48,10 @@ impl ChannelMessage {
 fn edit(cx: &Cx, message: &mut ChannelMessage, input: &UpdateChannelMessageRequest) {
     message.content = Some(input.content.clone());
     if input.metadata.is_some() {
-        message.metadata = super::kept_metadata(input.metadata.as_ref());
+        message.metadata = super::kept(input.metadata.as_ref());
     }
     if input.content_type.is_some() {
-        message.content_type.clone_from(&input.content_type);
+        message.content_type = super::kept(input.content_type.as_ref());
     }
     let now_ms = message.change_ms(cx);
     message.edited_ms = Some(now_ms);

@@ -48,7 +48,9 @@ async fn target(
     input: &SendChannelMessageRequest,
 ) -> Result<Option<Principal>> {
     let Some([target]) = input.target.as_deref() else { return Ok(None) };
-    let arn = target.member_arn.as_deref().unwrap_or_default();
+    let Some(arn) = target.member_arn.as_deref() else {
+        return Err(Error::bad_request("A Target names its MemberArn"));
+    };
     let target = principal::require(cx, tx, channel.app_instance, arn).await?;
     if !tx.exists(&ChannelMembership::key_of(channel.home(), target.uid)).await? {
         return Err(Error::unknown_member());
@@ -69,8 +71,8 @@ fn new_message(
         r#type: input.r#type,
         sender: sender.clone(),
         content: Some(input.content.clone()),
-        metadata: super::kept_metadata(input.metadata.as_ref()),
-        content_type: input.content_type.clone(),
+        metadata: super::kept(input.metadata.as_ref()),
+        content_type: super::kept(input.content_type.as_ref()),
         attributes: input.message_attributes.as_ref().map(|attributes| {
             let values =
                 |value: &MessageAttributeValue| value.string_values.clone().unwrap_or_default();
