@@ -116,6 +116,8 @@ def list_sub_channels(stage):
     answer = yield {"ChannelArn": channel, "MaxResults": 50, "ChimeBearer": stage.moderator}
     [sub_channel] = answer["SubChannels"]
     assert (answer["ChannelArn"], sub_channel["MembershipCount"]) == (channel, 1)
+    # An app instance has one elastic channel at a time.
+    stage.messaging.delete_channel(ChannelArn=channel, ChimeBearer=stage.moderator)
 
 
 @conduct("messaging", "GetMessagingSessionEndpoint", gives=["Endpoint"])
