@@ -1,9 +1,12 @@
 use serde_json::{Value, json};
 
+use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::testing::{
     BAD_REQUEST, CONFLICT, FORBIDDEN, Heard, LIMIT, NOT_FOUND, Outcome, World, array, label, text,
 };
 use crate::{Effect, Quotas};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// An elastic channel of the owner with sub-channels of two, four of them unless told.
 async fn create(world: &mut World, owner: &str, maximum: i32) -> String {
@@ -360,4 +363,47 @@ async fn members_who_come_at_once_never_pass_the_target() {
     let outcomes = [a, b, c, d, e, f, g];
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 6);
     assert_eq!(counts(&world, &channel, &all[0]).await, [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn retention_purges_the_messages_of_every_sub_channel() {
+    let mut world = World::new().await;
+    let [owner, a, b, c] = people(&mut world).await;
+    let channel = create(&mut world, &owner, 3).await;
+    for member in [&a, &b, &c] {
+        let sub = add(&world, &channel, &owner, member).await;
+        let sent = world.send_with(&channel, member, json!({ "SubChannelId": sub })).await;
+        assert!(sent.is_ok());
+    }
+    let target = format!("/app-instances/{}/retention-settings", label(&world.app_instance));
+    let settings = json!({ "ChannelRetentionSettings": { "RetentionDays": 1 } });
+    let body = json!({ "AppInstanceRetentionSettings": settings });
+    assert!(world.call("PUT", &target, "", body).await.is_ok());
+    assert_eq!(world.row_count(&CHANNEL_MESSAGE).await, 3);
+    world.clock.advance(32 * DAY_MS);
+    world.run_jobs().await;
+    assert_eq!(world.row_count(&CHANNEL_MESSAGE).await, 0);
+    assert_eq!(world.chat.check().await.expect("is read").findings, []);
+}
+
+#[tokio::test]
+async fn message_in_any_sub_channel_puts_off_the_end_of_the_channel() {
+    let mut world = World::new().await;
+    let [owner, a, b, c] = people(&mut world).await;
+    let channel = create(&mut world, &owner, 3).await;
+    let mut sub = String::new();
+    for member in [&a, &b, &c] {
+        sub = add(&world, &channel, &owner, member).await;
+    }
+    let settings = json!({ "ExpirationDays": 2, "ExpirationCriterion": "LAST_MESSAGE_TIMESTAMP" });
+    let body = json!({ "ExpirationSettings": settings });
+    let target = below(&channel, "/expiration-settings");
+    assert!(world.call("PUT", &target, &owner, body).await.is_ok());
+    world.clock.advance(DAY_MS);
+    assert!(world.send_with(&channel, &c, json!({ "SubChannelId": sub })).await.is_ok());
+    for is_there in [true, false] {
+        world.clock.advance(DAY_MS);
+        world.run_jobs().await;
+        assert_eq!(world.get(&below(&channel, ""), &owner).await.is_ok(), is_there);
+    }
 }
