@@ -42,6 +42,7 @@ def test_a_message_event_is_the_message_in_the_exact_envelope(world, alice, bob)
     }
     assert event.payload == expected
     frame = json.loads(event.text)
+    assert len(frame["Headers"].pop("x-campanile-event-id")) == 24
     assert frame["Headers"] == {
         "x-amz-chime-event-type": "CREATE_CHANNEL_MESSAGE", "x-amz-chime-message-type": "STANDARD"}
     assert json.loads(frame["Payload"]) == expected

@@ -105,6 +105,7 @@ impl Rules {
             account: ACCOUNT.to_owned(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            resume_window_ms: chat::RESUME_WINDOW_MS,
             quotas: chat::Quotas::default(),
         };
         Ok(Rules(Chat::open(engine, options).await?))

@@ -336,7 +336,7 @@ impl Check {
                 let gone_before_ms = self.gone_before_ms.get(&home).copied().unwrap_or(0);
                 let is_kept = |of: Stamp| event::time(of).0 >= gone_before_ms;
                 let message = |stamp| Key::new(&CHANNEL_MESSAGE).uid(home).stamp(stamp);
-                match event::tells(&row.value, stamp) {
+                match event::tells(&row.value, home, stamp) {
                     Some(Tells::Message(of)) if is_live && is_kept(of) => {
                         messages.push(message(of));
                     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use store::{Entropy, Stamp, Uid};
 use wire::arn::{Arn, Resource};
+use wire::event::EventIds;
 
 use crate::error::{Error, Result};
 use crate::ids::{self, MessageIds};
@@ -23,6 +24,9 @@ pub(crate) struct Place {
     pub(crate) account: String,
     pub(crate) token_key: [u8; 32],
     pub(crate) message_ids: Arc<MessageIds>,
+    pub(crate) event_ids: EventIds,
+    /// How long events can be told again.
+    pub(crate) resume_window_ms: u64,
     pub(crate) quotas: Quotas,
     pub(crate) unserved: Arc<Unserved>,
 }

@@ -1,17 +1,25 @@
 //! What happened, as it travels from the commit to the sockets.
 //!
 //! Invariant: an event is emitted by the batch that makes it true; its frame is built once, after
-//! the stamp is known; its reference (the durable row) names a message and never holds its content.
+//! the stamp is known. What is durable has a row, `event/reference.rs`, from which `event/retell.rs`
+//! tells it again: to a socket that was away, to a node that has missed something.
+
+mod reference;
+mod retell;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use store::{Audience, Stamp, Uid};
+use wire::event::{EVENT_ID, EventIds};
 use wire::messaging::{BatchChannelMemberships, Channel, ChannelMembership, ChannelMessage};
-use wire::rest_json::TimeFormat;
 use wire::time::Timestamp;
 
 use crate::ids::MessageIds;
+use crate::messaging::channel;
+
+pub(crate) use reference::{Tells, tells};
+pub use retell::{Retelling, Told};
 
 /// One event, the body of a `store::Event`.
 #[derive(Debug)]
@@ -21,7 +29,8 @@ pub struct Event {
 }
 
 /// What the server's hub has to know of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// The user hears the channel from this stamp on.
     Join {
@@ -106,11 +115,50 @@ impl Kind {
 /// What is told. A message is new, or it was stored before at `of` and is changed.
 #[derive(Debug)]
 enum Payload {
-    Message { kind: Kind, message: Box<ChannelMessage>, id: MessageId },
-    Change { kind: Kind, message: Box<ChannelMessage>, of: Stamp },
+    Message { kind: Kind, message: Box<ChannelMessage>, id: MessageId, channel: ChannelName },
+    Change { kind: Kind, message: Box<ChannelMessage>, of: Stamp, channel: ChannelName },
     Channel { kind: Kind, channel: Box<Channel> },
     Membership { kind: Kind, membership: Box<ChannelMembership> },
     Memberships { kind: Kind, memberships: Box<BatchChannelMemberships> },
+}
+
+/// What the ARN of a channel is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelName {
+    pub(crate) app_instance: Uid,
+    pub(crate) id: String,
+}
+
+impl From<&channel::Channel> for ChannelName {
+    fn from(channel: &channel::Channel) -> Self {
+        Self { app_instance: channel.app_instance, id: channel.id.clone() }
+    }
+}
+
+/// The place of an event: its home, its commit there, and its place in that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The home of the commit.
+    pub home: Uid,
+    /// The stamp of the commit.
+    pub stamp: Stamp,
+    /// Which of the commit's events it is.
+    pub index: u16,
+}
+
+impl Place {
+    /// Returns the id of the event there, if a row keeps it.
+    fn id(&self, ids: &EventIds) -> Option<String> {
+        /// The golden ratio's fraction, which spreads numbers that are near each other.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        if self.stamp.seq == 0 {
+            return None;
+        }
+        let Uid([.., a, b, c, d, e, f, g, h]) = self.home;
+        let home = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let within = (self.stamp.seq << 16 | u64::from(self.index)).wrapping_mul(SPREAD);
+        Some(ids.of(self.stamp.ms, (home ^ within).wrapping_mul(SPREAD) >> 16))
+    }
 }
 
 /// Where a message's id comes from, once its stamp is known.
@@ -141,29 +189,29 @@ const SYSTEM: &str = "SYSTEM";
 
 impl Event {
     /// Returns the WebSocket text of this event, or nothing for an internal one.
-    #[must_use]
-    pub fn frame(&self, home: Uid, stamp: Stamp) -> Option<Vec<u8>> {
+    pub(crate) fn frame(&self, ids: &EventIds, place: Place) -> Option<Vec<u8>> {
+        let Place { home, stamp, .. } = place;
+        let id = place.id(ids);
+        let headers: Vec<(&str, &str)> = id.iter().map(|id| (EVENT_ID, id.as_str())).collect();
         Some(match self.payload.as_ref()? {
-            Payload::Message { kind, message, id } => {
+            Payload::Message { kind, message, id, .. } => {
                 let mut message = message.clone();
                 message.message_id = Some(id.at(home, stamp));
                 message.created_timestamp = Some(time(stamp));
                 message.last_updated_timestamp = Some(time(stamp));
-                let kind_of_message = message.r#type.map_or(SYSTEM, |kind| kind.as_str());
-                wire::event::frame(kind.as_str(), kind_of_message, &[], Some(&*message))
+                wire::event::frame(kind.as_str(), type_of(&message), &headers, Some(&*message))
             }
             Payload::Change { kind, message, .. } => {
-                let kind_of_message = message.r#type.map_or(SYSTEM, |kind| kind.as_str());
-                wire::event::frame(kind.as_str(), kind_of_message, &[], Some(&**message))
+                wire::event::frame(kind.as_str(), type_of(message), &headers, Some(&**message))
             }
             Payload::Channel { kind, channel } => {
-                wire::event::frame(kind.as_str(), SYSTEM, &[], Some(&**channel))
+                wire::event::frame(kind.as_str(), SYSTEM, &headers, Some(&**channel))
             }
             Payload::Membership { kind, membership } => {
-                wire::event::frame(kind.as_str(), SYSTEM, &[], Some(&**membership))
+                wire::event::frame(kind.as_str(), SYSTEM, &headers, Some(&**membership))
             }
             Payload::Memberships { kind, memberships } => {
-                wire::event::frame(kind.as_str(), SYSTEM, &[], Some(&**memberships))
+                wire::event::frame(kind.as_str(), SYSTEM, &headers, Some(&**memberships))
             }
         })
     }
@@ -173,97 +221,14 @@ impl Event {
     pub const fn effect(&self) -> Option<Effect> {
         self.effect
     }
-
-    /// Returns the row from which the event can be told again.
-    fn reference(&self, audience: &Audience) -> Option<Vec<u8>> {
-        let audience = match audience {
-            Audience::Members(_) => Told::Members,
-            Audience::Moderators(_) => Told::Moderators,
-            Audience::Users(users) => Told::Users(users),
-            Audience::Internal => return None,
-        };
-        let mut of = None;
-        let (kind, payload) = match self.payload.as_ref()? {
-            Payload::Message { id: MessageId::Unstored(_), .. } => return None,
-            // The home and the stamp in the row's key name the message.
-            Payload::Message { kind, .. } => (kind, None),
-            Payload::Change { kind, message, of: stamp } => {
-                of = Some(*stamp);
-                match kind {
-                    // What was asked for and failed is stored nowhere.
-                    Kind::PendingUpdateChannelMessage | Kind::FailedUpdateChannelMessage => {
-                        return None;
-                    }
-                    Kind::DeleteChannelMessage => (kind, Some(text(&**message))),
-                    _ => (kind, None),
-                }
-            }
-            Payload::Channel { kind, channel } => (kind, Some(text(&**channel))),
-            Payload::Membership { kind, membership } => (kind, Some(text(&**membership))),
-            Payload::Memberships { kind, memberships } => (kind, Some(text(&**memberships))),
-        };
-        Some(store::codec::encode(&Reference { event: kind.as_str(), audience, of, payload }))
-    }
 }
 
-/// A durable row, from which the event can be told again.
-#[derive(Serialize)]
-struct Reference<'a> {
-    event: &'a str,
-    audience: Told<'a>,
-    /// The stamp of the message, unless it is the row's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<Stamp>,
-    /// What was told, unless it is a message, which stands in its own table. Of a deleted message
-    /// this is all that is left, and its content is not in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Told<'a> {
-    Members,
-    Moderators,
-    Users(&'a [Uid]),
-}
-
-/// What a durable row says of a stored message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tells {
-    /// It is about something else.
-    NoMessage,
-    /// The row is told with the message of this stamp.
-    Message(Stamp),
-    /// The message of this stamp is gone.
-    Deleted(Stamp),
-}
-
-/// Reads what a durable row whose key has the stamp `at` says; nothing when it cannot be read.
-pub(crate) fn tells(row: &[u8], at: Stamp) -> Option<Tells> {
-    #[derive(Deserialize)]
-    struct Row {
-        event: String,
-        #[serde(default)]
-        of: Option<Stamp>,
-    }
-    let row: Row = store::codec::decode(row).ok()?;
-    let of = row.of.unwrap_or(at);
-    Some(match row.event.as_str() {
-        event if event == Kind::DeleteChannelMessage.as_str() => Tells::Deleted(of),
-        event if event.ends_with("_CHANNEL_MESSAGE") => Tells::Message(of),
-        _ => Tells::NoMessage,
-    })
-}
-
-fn text(payload: &impl wire::shape::Shape) -> String {
-    let mut text = Vec::new();
-    wire::rest_json::write(payload, TimeFormat::Iso, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+fn type_of(message: &ChannelMessage) -> &'static str {
+    message.r#type.map_or(SYSTEM, |kind| kind.as_str())
 }
 
 fn sealed(audience: Audience, event: Event) -> store::Event {
-    let reference = event.reference(&audience);
+    let reference = reference::of(&event, &audience);
     store::Event { audience, body: Arc::new(event), reference }
 }
 
@@ -273,8 +238,9 @@ pub(crate) fn message_change(
     kind: Kind,
     message: ChannelMessage,
     of: Stamp,
+    channel: ChannelName,
 ) -> store::Event {
-    let payload = Payload::Change { kind, message: Box::new(message), of };
+    let payload = Payload::Change { kind, message: Box::new(message), of, channel };
     sealed(audience, Event { payload: Some(payload), effect: None })
 }
 
@@ -284,8 +250,9 @@ pub(crate) fn message(
     kind: Kind,
     message: ChannelMessage,
     id: MessageId,
+    channel: ChannelName,
 ) -> store::Event {
-    let payload = Payload::Message { kind, message: Box::new(message), id };
+    let payload = Payload::Message { kind, message: Box::new(message), id, channel };
     sealed(audience, Event { payload: Some(payload), effect: None })
 }
 

@@ -245,8 +245,8 @@ impl Chat {
 
     async fn sweep_step(&self) -> Result<Step> {
         let mut tx = self.begin_low();
-        let now_ms = self.nobodys_cx(String::new()).now_ms;
-        match sweep::step(&self.0.store.view(), &mut tx, now_ms).await? {
+        let cx = self.nobodys_cx(String::new());
+        match sweep::step(&cx, &self.0.store.view(), &mut tx).await? {
             0 => Ok(Step::Idle),
             _ => commit(tx, "sweep_step").await,
         }

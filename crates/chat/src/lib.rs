@@ -36,9 +36,9 @@ use store::{Clock, Engine, Entropy, Store, Table};
 
 pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
-pub use event::{Effect, Event};
+pub use event::{Effect, Event, Place, Retelling, Told};
 pub use job::{Backlog, Step};
-pub use limits::{NamedQuota, QuotaError, Quotas};
+pub use limits::{NamedQuota, QuotaError, Quotas, RESUME_WINDOW_MS};
 pub use messaging::session::{SessionUser, Subscription};
 pub use policy::Scope;
 
@@ -57,6 +57,8 @@ pub struct Options {
     pub entropy: Arc<dyn Entropy>,
     /// The count quotas.
     pub quotas: Quotas,
+    /// How long events are kept, to be told again to whoever was away.
+    pub resume_window_ms: u64,
 }
 
 /// Why a store cannot be used.
@@ -151,6 +153,8 @@ impl Chat {
             account: options.account,
             token_key,
             message_ids: Arc::new(MessageIds::new(message_id_key)),
+            event_ids: wire::event::EventIds::new(&message_id_key),
+            resume_window_ms: options.resume_window_ms,
             quotas: options.quotas,
             unserved: Arc::default(),
         };

@@ -193,8 +193,13 @@ pub(crate) const SEND_TOKENS: TokenLife = TokenLife { tag: 1, bucket_ms: 20 * 60
 /// Every life that a token may have.
 pub(crate) const TOKEN_LIVES: [&TokenLife; 2] = [&CREATE_TOKENS, &SEND_TOKENS];
 
-/// How long an event row is kept at least, for sessions that resume. Rows leave by whole buckets.
-pub(crate) const RESUME_WINDOW_MS: u64 = 15 * 60 * 1_000;
+/// How long an event row is kept at least where the operator says nothing, for sessions that resume.
+/// Rows leave by whole buckets.
+pub const RESUME_WINDOW_MS: u64 = 15 * 60 * 1_000;
+/// How far the clocks of two nodes may be apart, stamps that run ahead of their clock included.
+pub(crate) const CLOCKS_APART_MS_MAX: u64 = 5_000;
+/// Event rows that one read takes when events are told again.
+pub(crate) const RETOLD_ROWS_PER_READ: usize = 500;
 
 /// Rows that one step of a job or of a sweep writes: few enough that no request waits long for it.
 pub(crate) const STEP_ROWS_MAX: usize = 100;

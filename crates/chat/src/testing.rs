@@ -2,6 +2,7 @@
 //! requests that go the whole way from path and JSON to the answer.
 
 mod counting;
+pub(crate) mod random;
 mod roles;
 
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use serde_json::{Value, json};
 use store::{Audience, Committed, Engine, MockClock, SeededEntropy, Table};
 use tokio::sync::mpsc;
 
-use crate::{Answer, Call, Chat, Effect, Event, Options, Quotas, Scope, Step};
+use crate::{
+    Answer, Call, Chat, Effect, Event, Options, Place, Quotas, RESUME_WINDOW_MS, Scope, Step, Told,
+};
 
 pub(crate) use counting::{Calls, Counting};
 
@@ -332,13 +335,28 @@ impl World {
 
     /// Returns what was told since the last call.
     pub(crate) fn heard(&mut self) -> Vec<Heard> {
-        let mut heard = Vec::new();
+        self.told().into_iter().map(hear).collect()
+    }
+
+    /// Returns what was told since the last call, as it goes to sockets.
+    pub(crate) fn told(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
         while let Ok(group) = self.events.try_recv() {
-            for committed in group {
-                heard.extend(committed.events.iter().map(|event| hear(&committed, event)));
+            for Committed { home, stamp, events, .. } in group {
+                for (event, index) in events.iter().zip(0..) {
+                    let body: Option<&Event> = event.body.downcast_ref();
+                    let body = body.expect("only events of chat are in the sink");
+                    let place = Place { home, stamp, index };
+                    told.push(Told {
+                        place,
+                        audience: event.audience.clone(),
+                        effect: body.effect(),
+                        frame: self.chat.frame(body, place),
+                    });
+                }
             }
         }
-        heard
+        told
     }
 }
 
@@ -349,21 +367,21 @@ async fn open(engine: Arc<dyn Engine>, clock: &Arc<MockClock>, seed: u64, quotas
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(seed)),
         quotas,
+        resume_window_ms: RESUME_WINDOW_MS,
     };
     Chat::open(engine, options).await.expect("the store opens")
 }
 
-fn hear(committed: &Committed, event: &store::Event) -> Heard {
-    let body: &Event = event.body.downcast_ref().expect("only events of chat are in the sink");
-    let frame = body.frame(committed.home, committed.stamp);
-    let frame: Value =
-        frame.map_or(Value::Null, |frame| serde_json::from_slice(&frame).expect("frames are JSON"));
+fn hear(told: Told) -> Heard {
+    let frame: Value = told
+        .frame
+        .map_or(Value::Null, |frame| serde_json::from_slice(&frame).expect("frames are JSON"));
     let payload = frame["Payload"].as_str().unwrap_or("null");
     Heard {
-        audience: event.audience.clone(),
+        audience: told.audience,
         event_type: frame["Headers"]["x-amz-chime-event-type"].as_str().unwrap_or("").to_owned(),
         payload: serde_json::from_str(payload).expect("payloads are JSON"),
-        effect: body.effect(),
+        effect: told.effect,
     }
 }
 

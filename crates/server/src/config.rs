@@ -17,6 +17,7 @@ use crate::endpoint::PublicEndpoint;
 mod database;
 mod mode;
 mod quotas;
+mod resume;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -115,6 +116,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     pairs(quotas::QUOTA, "Sets a count quota; `campanile quotas` prints their names"),
     switch(quotas::AWS_QUOTAS, "Limits request rates as the service does [default: false]"),
     now("max-connections", "COUNT", "Connections of the API, sockets included [default: 65536]"),
+    now(resume::WINDOW, "DURATION", "How long a session may be away and resume [default: 15m]"),
     now("log-format", "FORMAT", "text or json [default: text]"),
     now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
     now(CONFIG, "FILE", "TOML file with any of these settings as keys"),
@@ -159,6 +161,8 @@ pub(crate) struct Config {
     pub(crate) quotas: chat::Quotas,
     /// Connections of the API listener, sockets included.
     pub(crate) connections_max: usize,
+    /// How long events are kept for sessions that resume.
+    pub(crate) resume_window_ms: u64,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: LevelFilter,
     /// Variables with our prefix that mean nothing, for one warning.
@@ -198,6 +202,11 @@ impl Config {
             credential,
             quotas: quotas::read(&layers)?,
             connections_max: layers.get("max-connections", "65536", connections_max)?,
+            resume_window_ms: layers.get(
+                resume::WINDOW,
+                resume::WINDOW_DEFAULT,
+                resume::window_ms,
+            )?,
             log_format: layers.get("log-format", "text", log_format)?,
             log_level: layers.get("log-level", "info", log_level)?,
             unknown_variables,

@@ -51,6 +51,7 @@ pub(crate) fn with_chat<T>(
             clock,
             entropy,
             quotas: config.quotas.clone(),
+            resume_window_ms: config.resume_window_ms,
         };
         let opened = Chat::open(engine.clone(), place).await.context("cannot use the store");
         let outcome = match opened {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chat::{Chat, Event};
+use chat::{Chat, Event, Place};
 use store::{Committed, Uid};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
@@ -115,7 +115,7 @@ impl Relay {
     fn relay(&mut self, group: &[Committed]) {
         for committed in group {
             let at = At { home: committed.home, seq: committed.stamp.seq };
-            for event in &committed.events {
+            for (event, index) in committed.events.iter().zip(0..) {
                 let Some(body) = event.body.downcast_ref::<Event>() else {
                     debug_assert!(false, "every event of this program is one of chat");
                     continue;
@@ -124,7 +124,9 @@ impl Relay {
                 if let Some(effect) = effect {
                     self.hub.before(effect, at);
                 }
-                self.hub.deliver(&event.audience, at, || body.frame(at.home, committed.stamp));
+                let place = Place { home: at.home, stamp: committed.stamp, index };
+                let chat = &self.chat;
+                self.hub.deliver(&event.audience, at, || chat.frame(body, place));
                 if let Some(effect) = effect {
                     self.hub.after(effect);
                 }

@@ -63,6 +63,7 @@ impl Opened {
             clock,
             entropy,
             quotas: config.quotas.clone(),
+            resume_window_ms: config.resume_window_ms,
         };
         match Chat::open(engine.clone(), options).await {
             Ok(chat) => Ok(Self { engine, chat, events, counts }),

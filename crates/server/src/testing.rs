@@ -17,7 +17,9 @@ pub(crate) async fn chat() -> (Chat, Arc<MockClock>) {
     });
     let (region, account) = ("us-east-1".to_owned(), "000000000000".to_owned());
     let quotas = chat::Quotas::default();
-    let options = chat::Options { region, account, clock: clock.clone(), entropy, quotas };
+    let resume_window_ms = chat::RESUME_WINDOW_MS;
+    let options =
+        chat::Options { region, account, clock: clock.clone(), entropy, quotas, resume_window_ms };
     (Chat::open(engine, options).await.unwrap(), clock)
 }
 

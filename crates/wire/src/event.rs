@@ -1,10 +1,15 @@
 //! The frames that a WebSocket session sends: an envelope of headers around a JSON text.
 //!
 //! Invariant: every header is a string and `Payload` is a string that holds JSON, or null; clients
-//! parse it twice and expect ISO times in it where answers have numbers.
+//! parse it twice and expect ISO times in it where answers have numbers. What a header of ours
+//! says, clients that do not know it pass over.
+
+mod id;
 
 use crate::rest_json::{TimeFormat, write, write_text};
 use crate::shape::Shape;
+
+pub use id::{EVENT_ID, EVENT_ID_CHARS, EventIds};
 
 /// The header that names what happened.
 const EVENT_TYPE: &str = "x-amz-chime-event-type";
@@ -18,6 +23,24 @@ pub fn frame<S: Shape>(
     extra_headers: &[(&str, &str)],
     payload: Option<&S>,
 ) -> Vec<u8> {
+    let payload = payload.map(payload_text);
+    frame_of_text(event_type, message_type, extra_headers, payload.as_deref())
+}
+
+/// Returns the text that stands in a frame for a payload.
+pub fn payload_text<S: Shape>(payload: &S) -> String {
+    let mut text = Vec::new();
+    write(payload, TimeFormat::Iso, &mut text);
+    String::from_utf8(text).expect("texts and ASCII in between are UTF-8")
+}
+
+/// Returns the text of a frame whose payload is JSON text already.
+pub fn frame_of_text(
+    event_type: &str,
+    message_type: &str,
+    extra_headers: &[(&str, &str)],
+    payload: Option<&str>,
+) -> Vec<u8> {
     let mut out = b"{\"Headers\":".to_vec();
     let headers = [(EVENT_TYPE, event_type), (MESSAGE_TYPE, message_type)];
     let mut separator = b'{';
@@ -30,12 +53,7 @@ pub fn frame<S: Shape>(
     }
     out.extend_from_slice(b"},\"Payload\":");
     match payload {
-        Some(payload) => {
-            let mut text = Vec::new();
-            write(payload, TimeFormat::Iso, &mut text);
-            let text = String::from_utf8(text).expect("texts and ASCII in between are UTF-8");
-            write_text(&text, &mut out);
-        }
+        Some(payload) => write_text(payload, &mut out),
         None => out.extend_from_slice(b"null"),
     }
     out.push(b'}');

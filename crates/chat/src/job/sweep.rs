@@ -8,13 +8,15 @@ use store::table::{EVENT, event_bucket};
 use store::{Direction, Key, Range, Txn, Uid, View};
 
 use crate::access_key;
+use crate::cx::Cx;
 use crate::error::Result;
 use crate::idempotency;
-use crate::limits::{RESUME_WINDOW_MS, STEP_ROWS_MAX, TOKEN_LIVES};
+use crate::limits::{STEP_ROWS_MAX, TOKEN_LIVES};
 
 /// Fills `tx` with the removal of the first rows whose time is over and returns their count.
-pub(super) async fn step(view: &View, tx: &mut Txn, now_ms: i64) -> Result<usize> {
-    for range in expired(now_ms) {
+pub(super) async fn step(cx: &Cx, view: &View, tx: &mut Txn) -> Result<usize> {
+    let now_ms = cx.now_ms;
+    for range in expired(cx) {
         let rows = view.keys(&range, STEP_ROWS_MAX, Direction::Forward).await?;
         if rows.is_empty() {
             continue;
@@ -35,13 +37,14 @@ pub(super) async fn step(view: &View, tx: &mut Txn, now_ms: i64) -> Result<usize
     access_key::sweep(view, tx, now_ms, STEP_ROWS_MAX / access_key::ROWS_PER_KEY).await
 }
 
-fn expired(now_ms: i64) -> Vec<Range> {
-    let tokens = TOKEN_LIVES.into_iter().map(|life| idempotency::expired(life, now_ms));
-    tokens.chain([expired_events(now_ms)]).collect()
+fn expired(cx: &Cx) -> Vec<Range> {
+    let tokens = TOKEN_LIVES.into_iter().map(|life| idempotency::expired(life, cx.now_ms));
+    tokens.chain([expired_events(cx)]).collect()
 }
 
 /// Returns the event rows of buckets whose last moment is out of the resume window.
-fn expired_events(now_ms: i64) -> Range {
-    let kept_from_ms = u64::try_from(now_ms).unwrap_or(0).saturating_sub(RESUME_WINDOW_MS);
+fn expired_events(cx: &Cx) -> Range {
+    let now_ms = u64::try_from(cx.now_ms).unwrap_or(0);
+    let kept_from_ms = now_ms.saturating_sub(cx.place.resume_window_ms);
     Range::prefix(Key::new(&EVENT)).before(Key::new(&EVENT).u32(event_bucket(kept_from_ms)))
 }

@@ -375,10 +375,10 @@ async fn sweep_is_done_once_by_two_nodes() {
     world.create_channel(&alice, json!({})).await;
     world.clock.set(end_ms(&CREATE_TOKENS, START_MS));
     let other = world.other_node().await;
-    let now_ms = world.chat.nobodys_cx(String::new()).now_ms;
+    let cx = world.chat.nobodys_cx(String::new());
     let (mut ours, mut theirs) = (world.chat.begin_low(), other.begin_low());
     for tx in [&mut ours, &mut theirs] {
-        assert_eq!(sweep::step(&world.chat.0.store.view(), tx, now_ms).await.expect("is read"), 3);
+        assert_eq!(sweep::step(&cx, &world.chat.0.store.view(), tx).await.expect("is read"), 3);
     }
     assert_eq!(commit(ours, "sweep_step").await.expect("is judged"), Step::Worked);
     assert_eq!(commit(theirs, "sweep_step").await.expect("is judged"), Step::Overtaken);

@@ -30,14 +30,14 @@ use crate::check::{Marks, Proof};
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
-use crate::event;
+use crate::event::{self, ChannelName};
 use crate::identity::app_instance::AppInstance;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership::ChannelMembership;
 use crate::messaging::sub_channel;
 use crate::page::Walk;
 use crate::principal::Principal;
-use crate::{Chat, limits};
+use crate::{Chat, ids, limits};
 
 pub(crate) static CHANNEL_MESSAGE: Table = Table {
     name: "channel_message",
@@ -124,7 +124,7 @@ impl Proof for ChannelMessage {
     }
 }
 
-fn key_of(channel: Uid, stamp: Stamp) -> Key {
+pub(crate) fn key_of(channel: Uid, stamp: Stamp) -> Key {
     Key::new(&CHANNEL_MESSAGE).uid(channel).stamp(stamp)
 }
 
@@ -158,9 +158,20 @@ impl ChannelMessage {
         channel: &Channel,
         persistence: ChannelMessagePersistenceType,
     ) -> Described {
+        let sub_channel_id = channel.sub_channel_id(self.channel);
+        self.described_in(cx, &ChannelName::from(channel), sub_channel_id, persistence)
+    }
+
+    fn described_in(
+        &self,
+        cx: &Cx,
+        channel: &ChannelName,
+        sub_channel_id: Option<String>,
+        persistence: ChannelMessagePersistenceType,
+    ) -> Described {
         let created = self.stamp.map(event::time);
         Described {
-            channel_arn: Some(channel.arn(cx)),
+            channel_arn: Some(cx.channel_arn(channel.app_instance, &channel.id)),
             message_id: self.stamp.map(|stamp| cx.message_id(self.channel, stamp)),
             content: self.content.clone(),
             metadata: self.metadata.clone(),
@@ -173,10 +184,17 @@ impl ChannelMessage {
             persistence: Some(persistence),
             status: Some(self.status()),
             message_attributes: self.wire_attributes(),
-            sub_channel_id: channel.sub_channel_id(self.channel),
+            sub_channel_id,
             content_type: self.content_type.clone(),
-            target: self.wire_target(cx, channel),
+            target: self.wire_target(cx, channel.app_instance),
         }
+    }
+
+    /// Returns the message as it is described when an event about it is told again.
+    pub(crate) fn retold(&self, cx: &Cx, channel: &ChannelName, is_sub_channel: bool) -> Described {
+        let sub_channel_id = is_sub_channel.then(|| ids::uuid_text(self.channel));
+        let persistence = ChannelMessagePersistenceType::Persistent;
+        self.described_in(cx, channel, sub_channel_id, persistence)
     }
 
     fn stored(&self, cx: &Cx, channel: &Channel) -> Described {
@@ -208,14 +226,14 @@ impl ChannelMessage {
         Some(attributes.map(|(name, values)| (name, value(values))).collect())
     }
 
-    fn wire_target(&self, cx: &Cx, channel: &Channel) -> Option<Vec<Target>> {
+    fn wire_target(&self, cx: &Cx, app_instance: Uid) -> Option<Vec<Target>> {
         let target = self.target.as_ref()?;
-        let member_arn = cx.principal_arn(channel.app_instance, target.kind, &target.id);
+        let member_arn = cx.principal_arn(app_instance, target.kind, &target.id);
         Some(vec![Target { member_arn: Some(member_arn) }])
     }
 }
 
-fn status(value: ChannelMessageStatus) -> ChannelMessageStatusStructure {
+pub(crate) fn status(value: ChannelMessageStatus) -> ChannelMessageStatusStructure {
     ChannelMessageStatusStructure { value: Some(value), detail: None }
 }
 

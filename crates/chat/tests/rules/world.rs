@@ -186,9 +186,10 @@ impl World {
         let mut payloads = Vec::new();
         let mut joins = Vec::new();
         let mut joined = Vec::new();
-        for event in &committed.events {
+        for (event, index) in committed.events.iter().zip(0..) {
             let body: &Event = event.body.downcast_ref().expect("only events of chat come here");
-            let frame = body.frame(committed.home, committed.stamp).map(|frame| read(&frame));
+            let place = chat::Place { home: committed.home, stamp: committed.stamp, index };
+            let frame = self.nodes[0].frame(body, place).map(|frame| read(&frame));
             match (body.effect(), &frame) {
                 (Some(Effect::Join { user, .. }), None) => joins.push(user),
                 (Some(Effect::Join { user, .. }), Some((_, payload))) => {
@@ -294,6 +295,7 @@ async fn open_nodes(engine: &Arc<dyn Engine>, clock: &Arc<MockClock>, opened: u6
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(2_000 + 2 * opened + number)),
             quotas: chat::Quotas::default(),
+            resume_window_ms: chat::RESUME_WINDOW_MS,
         };
         Chat::open(engine.clone(), options).await.expect("the store opens")
     };

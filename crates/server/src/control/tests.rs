@@ -15,7 +15,8 @@ async fn chat() -> Chat {
     });
     let (region, account) = ("us-east-1".to_owned(), "000000000000".to_owned());
     let quotas = chat::Quotas::default();
-    let options = chat::Options { region, account, clock, entropy, quotas };
+    let resume_window_ms = chat::RESUME_WINDOW_MS;
+    let options = chat::Options { region, account, clock, entropy, quotas, resume_window_ms };
     Chat::open(engine, options).await.expect("the store opens")
 }
 

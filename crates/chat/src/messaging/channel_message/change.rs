@@ -61,6 +61,7 @@ fn edit(cx: &Cx, message: &mut ChannelMessage, input: &UpdateChannelMessageReque
 /// Tells the sender alone that his update waited and then failed. Nothing is stored of it.
 async fn fail(
     tx: &mut Txn,
+    channel: &Channel,
     message: &ChannelMessage,
     payload: Described,
 ) -> Result<Vec<store::Event>> {
@@ -71,7 +72,7 @@ async fn fail(
     ];
     let event = |(kind, status)| {
         let payload = Described { status: Some(super::status(status)), ..payload.clone() };
-        event::message_change(sender.clone(), kind, payload, message.stored_at())
+        event::message_change(sender.clone(), kind, payload, message.stored_at(), channel.into())
     };
     Ok(kinds.into_iter().map(event).collect())
 }
@@ -102,14 +103,14 @@ impl Handle<UpdateChannelMessage> for Chat {
             sub_channel_id: channel.sub_channel_id(channel.home()),
         };
         if verdict == Verdict::Fail {
-            let events = fail(tx, &message, payload).await?;
+            let events = fail(tx, &channel, &message, payload).await?;
             let pending = answer(ChannelMessageStatus::Pending);
             let (home, output) = (channel.home(), Box::new(move |_| pending));
             return Ok(Reply::Published { home, events, output });
         }
         tx.set_home(channel.home());
         tx.put(&message);
-        tell(tx, event::Kind::UpdateChannelMessage, &message, payload).await?;
+        tell(tx, event::Kind::UpdateChannelMessage, &channel, &message, payload).await?;
         Ok(Reply::Ready(answer(ChannelMessageStatus::Sent)))
     }
 }
@@ -118,11 +119,13 @@ impl Handle<UpdateChannelMessage> for Chat {
 async fn tell(
     tx: &mut Txn,
     kind: event::Kind,
+    channel: &Channel,
     message: &ChannelMessage,
     payload: Described,
 ) -> Result<()> {
     let audience = super::audience(tx, message).await?;
-    tx.emit(event::message_change(audience, kind, payload, message.stored_at()));
+    let of = message.stored_at();
+    tx.emit(event::message_change(audience, kind, payload, of, channel.into()));
     Ok(())
 }
 
@@ -152,7 +155,7 @@ impl Handle<RedactChannelMessage> for Chat {
         tx.set_home(channel.home());
         tx.put(&message);
         let payload = message.stored(cx, &channel);
-        tell(tx, event::Kind::RedactChannelMessage, &message, payload).await?;
+        tell(tx, event::Kind::RedactChannelMessage, &channel, &message, payload).await?;
         Ok(Reply::Ready(RedactChannelMessageResponse {
             channel_arn: Some(channel.arn(cx)),
             message_id: Some(input.message_id.clone()),
@@ -189,7 +192,7 @@ impl Handle<DeleteChannelMessage> for Chat {
         tx.set_home(channel.home());
         tx.delete(&message);
         let payload = remains(cx, &channel, &message);
-        tell(tx, event::Kind::DeleteChannelMessage, &message, payload).await?;
+        tell(tx, event::Kind::DeleteChannelMessage, &channel, &message, payload).await?;
         Ok(Reply::Ready(()))
     }
 }

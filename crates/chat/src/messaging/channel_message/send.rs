@@ -15,7 +15,7 @@ use crate::access::{self, Action};
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
-use crate::event::{self, MessageId};
+use crate::event::{self, ChannelName, MessageId};
 use crate::idempotency::Token;
 use crate::messaging::bot_invocation;
 use crate::messaging::channel::{self, Channel};
@@ -101,9 +101,11 @@ async fn events(
     id: MessageId,
 ) -> Result<Vec<store::Event>> {
     let payload = message.described(cx, channel, persistence);
+    let name = ChannelName::from(channel);
     if !message.is_failed() {
         let audience = super::audience(tx, message).await?;
-        return Ok(vec![event::message(audience, event::Kind::CreateChannelMessage, payload, id)]);
+        let kind = event::Kind::CreateChannelMessage;
+        return Ok(vec![event::message(audience, kind, payload, id, name)]);
     }
     let sender = Audience::Users(vec![message.sender.uid]);
     let mut pending = payload.clone();
@@ -112,7 +114,8 @@ async fn events(
         (event::Kind::PendingCreateChannelMessage, pending),
         (event::Kind::FailedCreateChannelMessage, payload),
     ];
-    let event = |(kind, payload)| event::message(sender.clone(), kind, payload, id.clone());
+    let event =
+        |(kind, payload)| event::message(sender.clone(), kind, payload, id.clone(), name.clone());
     Ok(kinds.into_iter().map(event).collect())
 }
 
