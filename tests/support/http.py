@@ -67,6 +67,14 @@ class Connection:
     def write(self, data):
         self._socket.sendall(data)
 
+    def wait_for_ever(self):
+        """Takes the time limit off reads; whoever waits has one of his own."""
+        self._socket.settimeout(None)
+
+    def cut(self):
+        """Ends the connection at once, under a reader in another thread too."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
     def half_close(self):
         self._socket.shutdown(socket.SHUT_WR)
 

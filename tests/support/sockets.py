@@ -83,6 +83,13 @@ class Socket:
     def close(self):
         self._connection.close()
 
+    def wait_for_ever(self):
+        self._connection.wait_for_ever()
+
+    def cut(self):
+        """Is gone without a close."""
+        self._connection.cut()
+
     def _take(self, count):
         while len(self._buffer) < count:
             data = self._connection.read_some()
