@@ -10,11 +10,13 @@ that was opened meanwhile, the last ones of a socket that closed itself.
 too. Every function returns complaints, so that a test can show that a broken log makes some.
 """
 
+import functools
 import json
 from collections import Counter
 from dataclasses import dataclass
 
 from support.realtime.ledger import Posted, Window
+from support.sockets import parse
 
 CREATE, DELETE, BATCH = "CREATE_CHANNEL_MEMBERSHIP", "DELETE_CHANNEL_MEMBERSHIP", "BATCH_CREATE_CHANNEL_MEMBERSHIP"
 MEMBERSHIPS = {CREATE, DELETE, BATCH}
@@ -40,9 +42,18 @@ class Item:
     fleeting: bool
 
 
-def form(event, **changes):
-    """What two tellings of one event have in common."""
+@functools.cache
+def _form_of(text):
+    return _form(parse(text))
+
+
+def _form(event, **changes):
     return json.dumps([event.type, event.message_type, event.payload | changes], sort_keys=True)
+
+
+def form(event):
+    """What two tellings of one event have in common."""
+    return _form_of(event.text)
 
 
 def members_in(event):
@@ -212,7 +223,7 @@ def _heard(user, room, told, concerns_him):
     if event.type in MEMBERSHIPS and event.payload["Type"] == "HIDDEN":
         moderates = room.moderates(user, told.window)
         if concerns_him and event.type == BATCH:
-            himself = form(event, Members=[one for one in event.payload["Members"] if one["Arn"] == user])
+            himself = _form(event, Members=[one for one in event.payload["Members"] if one["Arn"] == user])
             whole = {True: whole, False: {himself}, None: whole | {himself}}[moderates]
         elif not concerns_him:
             if moderates is False:
@@ -289,23 +300,29 @@ class Comparison:
             self._complain("heard what was not for him, or heard it twice", text[:300])
         self._lost(item for item in items if self._is_due(item.window) and not heard[min(item.forms)])
 
-    def targeted(self, room, log):
-        """A targeted message is for its sender and its target: each once, in the order of ids, while they are members."""
-        left = [posted for posted in room.posted if posted.target and self._session.user in (posted.sender, posted.target)]
+    def targeted(self, whispers, log):
+        """A targeted message is for its sender and its target: each once, while they are members.
+
+        `whispers` are what was done to the channel's targeted messages, with its rooms.
+        """
+        user = self._session.user
+        left = {}
+        for room, posted in whispers:
+            if user in (posted.sender, posted.target):
+                left.setdefault((posted.event, posted.message_id, posted.content), []).append((room, posted))
         for event in log:
-            found = next((posted for posted in left if posted.event == event.type
-                          and (posted.message_id, posted.content) == (event.payload["MessageId"], event.payload.get("Content"))), None)
-            if found is None:
+            found = left.get((event.type, event.payload["MessageId"], event.payload.get("Content")))
+            if not found:
                 self._complain("heard a targeted message that was not for him, or heard it twice", event)
                 continue
-            left.remove(found)
-            if not self._is_possible(found.window):
+            _, posted = found.pop()
+            if not self._is_possible(posted.window):
                 self._complain("heard what happened while he was not there", event)
-        for posted in left:
+        for room, posted in (each for several in left.values() for each in several):
             # He was a member when it was sent; when it was changed, only perhaps.
-            is_certain = posted.event == "CREATE_CHANNEL_MESSAGE" or room.is_surely_member(self._session.user, posted.window)
-            if is_certain and self._is_due(posted.window):
-                self._complain("did not hear", f"{posted}")
+            is_sure = posted.event == "CREATE_CHANNEL_MESSAGE" or room.is_surely_member(user, posted.window)
+            if is_sure and self._is_due(posted.window):
+                self._complain("did not hear", str(posted))
 
     def boundaries(self, rooms, log):
         """By what he heard himself: nothing before he came or after he left, and messages in the order of their ids."""
@@ -325,41 +342,60 @@ class Comparison:
             last_id = event.payload["MessageId"] if is_stored else last_id
 
 
-def read(ledger, observers):
-    """Reads the observers' logs, by user. Returns the rooms of each channel with their stories, and the complaints."""
-    complaints, stories = [], {}
-    logs = {user: by_channel(log) for user, log in observers.items()}
-    for arn, rooms in ledger.rooms.items():
-        cut = lives(logs[rooms[0].observer].get(arn, []))
+class Rules:
+    """A play that has been read: `complaints` about the observers' logs, and `check` for all the others."""
+
+    def __init__(self, ledger, observers, *, one_node):
+        self._ledger = ledger
+        self._one_node = one_node
+        self._stories = {}
+        self._items = {}
+        self.complaints = []
+        logs = {user: by_channel(log) for user, log in observers.items()}
+        for arn, rooms in ledger.rooms.items():
+            self._read(arn, rooms, lives(logs[rooms[0].observer].get(arn, [])))
+        self._whispers = {
+            arn: [(room, posted) for room in rooms for posted in room.posted if posted.target]
+            for arn, rooms in ledger.rooms.items()
+        }
+
+    def _read(self, arn, rooms, cut):
         if any(cut[len(rooms):]):
-            complaints.append(f"the observer heard of {arn} after its last end")
-        stories[arn] = []
+            self.complaints.append(f"the observer heard of {arn} after its last end")
+        self._stories[arn] = []
         for room, log in zip(rooms, cut + [[]] * len(rooms)):
-            reading = Reading(room, ledger.deleted).read(log)
-            complaints += reading.complaints
-            stories[arn].append((room, reading.story))
-    return stories, complaints
+            reading = Reading(room, self._ledger.deleted).read(log)
+            self.complaints += reading.complaints
+            self._stories[arn].append((room, reading.story))
 
+    def _items_for(self, user, arn):
+        if (user, arn) not in self._items:
+            stories = self._stories[arn]
+            self._items[user, arn] = [item for room, story in stories for item in items_for(user, room, story)]
+        return self._items[user, arn]
 
-def check(ledger, stories, session, *, one_node):
-    """The complaints about what one session heard."""
-    comparison = Comparison(session, ledger.deleted)
-    heard = by_channel(session.log)
-    for arn in heard.keys() - stories.keys():
-        comparison.complaints.append(f"{session.user} heard of {arn}, which is no room")
-    for arn, lives_of_it in stories.items():
-        log = heard.get(arn, [])
-        rooms = [room for room, _ in lives_of_it]
-        items = [item for room, story in lives_of_it for item in items_for(session.user, room, story)]
-        comparison.boundaries(rooms, log)
-        for room in rooms:
-            ids = {posted.message_id for posted in room.posted if posted.target}
-            comparison.targeted(room, [event for event in log if event.payload.get("MessageId") in ids])
-            log = [event for event in log if event.payload.get("MessageId") not in ids]
-        if not one_node:
-            fleeting = [event for event in log if event.payload.get("Persistence") == "NON_PERSISTENT"]
-            comparison.in_any_order([item for item in items if item.fleeting], fleeting)
+    def check(self, session):
+        """The complaints about what one session heard."""
+        comparison = Comparison(session, self._ledger.deleted)
+        heard = by_channel(session.log)
+        for arn in heard.keys() - self._stories.keys():
+            comparison.complaints.append(f"{session.user} heard of {arn}, which is no room")
+        for arn in self._stories:
+            self._compare(comparison, arn, heard.get(arn, []), self._items_for(session.user, arn))
+        return comparison.complaints
+
+    def _compare(self, comparison, arn, log, items):
+        comparison.boundaries(self._ledger.rooms[arn], log)
+        whispered = {posted.message_id for _, posted in self._whispers[arn]}
+        aloud = [event for event in log if event.payload.get("MessageId") not in whispered]
+        comparison.targeted(self._whispers[arn], [
+            event for event in log if event.payload.get("MessageId") in whispered])
+        if not self._one_node:
+            comparison.in_any_order([item for item in items if item.fleeting], filter(is_fleeting, aloud))
             items = [item for item in items if not item.fleeting]
-            log = [event for event in log if event not in fleeting]
-        comparison.in_order(items, log)
-    return comparison.complaints
+            aloud = [event for event in aloud if not is_fleeting(event)]
+        comparison.in_order(items, aloud)
+
+
+def is_fleeting(event):
+    return event.payload.get("Persistence") == "NON_PERSISTENT"

@@ -128,10 +128,10 @@ class Person:
                 self.listeners.append(Listener(server, self.arn))
 
     def stop_listening(self, rng):
-        """Closes one of his sockets and keeps at least one."""
+        """Closes one of his sockets; the oldest stays, so that one has heard it all."""
         with self.lock:
-            candidates = self.open_listeners()
-            if not self.is_going and len(candidates) > 1:
+            candidates = self.open_listeners()[1:]
+            if candidates and not self.is_going:
                 rng.choice([Listener.hang_up, Listener.vanish])(rng.choice(candidates))
 
 
