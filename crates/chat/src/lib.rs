@@ -39,6 +39,7 @@ pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
 pub use event::{Effect, Event, Place, Retelling, Told};
 pub use job::{Backlog, Step};
 pub use limits::{NamedQuota, QuotaError, Quotas, RESUME_WINDOW_MS};
+pub use messaging::prefetch::{Details, Prefetch, PrefetchSort};
 pub use messaging::session::{SessionUser, Subscription};
 pub use policy::Scope;
 

@@ -219,6 +219,17 @@ pub(crate) const BACKLOG_ROWS_MAX: usize = 1_000;
 /// Rows that one read of a user's memberships takes when a session starts.
 pub(crate) const SESSION_ROWS_PER_READ: usize = 1_000;
 
+/// Channels that a prefetch tells (developer guide, prefetch).
+pub(crate) const PREFETCH_CHANNELS_MAX: usize = 50;
+/// Messages of each of them (developer guide, prefetch).
+pub(crate) const PREFETCH_MESSAGES_MAX: usize = 20;
+/// Memberships of each of them (developer guide, prefetch).
+pub(crate) const PREFETCH_MEMBERSHIPS_MAX: usize = 30;
+/// Index rows that one read of the channels to choose from takes; each leads to three points.
+pub(crate) const PREFETCH_ROWS_PER_READ: usize = 250;
+/// Channels whose details are read together, and are in memory until the client takes them.
+pub(crate) const PREFETCH_CHANNELS_PER_READ: usize = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;

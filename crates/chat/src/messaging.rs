@@ -10,6 +10,7 @@ pub(crate) mod channel_membership_preferences;
 pub(crate) mod channel_message;
 pub(crate) mod channel_moderator;
 pub(crate) mod channel_read_marker;
+pub(crate) mod prefetch;
 pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod streaming_configurations;

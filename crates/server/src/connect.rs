@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chat::{Chat, Grant, SessionUser};
+use chat::{Chat, Grant, PrefetchSort, SessionUser};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::http::request::Parts;
@@ -20,7 +20,7 @@ use crate::answer;
 use crate::drain::Tasks;
 use crate::frame::Close;
 use crate::http::{Body, Connection, Stream};
-use crate::hub::Registration;
+use crate::hub::{Registration, Wanted};
 use crate::metrics::Metrics;
 use crate::signature::Signatures;
 use crate::transport::Transport;
@@ -31,6 +31,8 @@ pub(crate) const PATH: &str = "/connect";
 const USER_ARN: &str = "userArn";
 const SESSION_ID: &str = "sessionId";
 const SESSION_ID_CHARS_MAX: usize = 128;
+const PREFETCH_ON: &str = "prefetch-on";
+const PREFETCH_SORT_BY: &str = "prefetch-sort-by";
 
 /// Opens sockets.
 pub(crate) struct Connect {
@@ -96,6 +98,7 @@ impl Connect {
         W: AsyncWrite + Unpin,
     {
         let admitted = self.admit(&parts).await;
+        let wanted = wanted(parts.uri.query().unwrap_or_default());
         drop(parts);
         let Admitted { user, user_arn, session, expiry } = match admitted {
             Ok(admitted) => admitted,
@@ -106,7 +109,7 @@ impl Connect {
         };
         let (outbox, inbox) = outbox::new();
         let id = self.relay.next_socket();
-        let registration = Registration { id, user, user_arn, session, outbox };
+        let registration = Registration { id, user, user_arn, session, outbox, wanted };
         self.relay.register(registration).await;
         socket::serve(read, write, leftover, inbox, expiry).await;
         self.relay.unregister(user.user, id).await;
@@ -171,6 +174,17 @@ fn accept_key<B>(request: &Request<B>) -> Option<String> {
 fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(token))
+}
+
+/// Returns what the client asks to be told before the events of the present. A value that means
+/// nothing asks for nothing.
+fn wanted(query: &str) -> Option<Wanted> {
+    let on = parameter(query, PREFETCH_ON)?;
+    let sort = match parameter(query, PREFETCH_SORT_BY).as_deref() {
+        Some("last-message-timestamp") => PrefetchSort::LastMessageTimestamp,
+        _ => PrefetchSort::Unread,
+    };
+    (on == "connect").then_some(Wanted { prefetch: Some(sort) })
 }
 
 /// Returns the decoded value of a parameter that stands in the query exactly once.
@@ -239,6 +253,20 @@ mod tests {
         let mut old = request(&HANDSHAKE);
         *old.version_mut() = Version::HTTP_10;
         assert_eq!(accept_key(&old), None);
+    }
+
+    #[test]
+    fn prefetch_is_wanted_by_one_value_and_sorted_by_unread_unless_told() {
+        let sort = |query: &str| wanted(query).and_then(|wanted| wanted.prefetch);
+        let newest = "prefetch-on=connect&prefetch-sort-by=last-message-timestamp";
+        assert_eq!(sort(newest), Some(PrefetchSort::LastMessageTimestamp));
+        for query in ["", "&prefetch-sort-by=unread", "&prefetch-sort-by=", "&prefetch-sort-by=x"] {
+            let query = format!("prefetch-on=connect{query}");
+            assert_eq!(sort(&query), Some(PrefetchSort::Unread), "{query}");
+        }
+        for query in ["", "prefetch-sort-by=unread", "prefetch-on=", "prefetch-on=CONNECT"] {
+            assert_eq!(sort(query), None, "{query}");
+        }
     }
 
     #[test]

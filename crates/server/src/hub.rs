@@ -3,7 +3,9 @@
 //! Invariants: one task owns the hub, so that it has no locks and never waits; a user's channels
 //! are loaded once, and what happens to them during the load wins over what the load found, since
 //! it is as new or newer; a socket hears SESSION_ESTABLISHED first, and from then on every event
-//! that is committed for its user.
+//! that is committed for its user. `hub/opening.rs` is for sockets that are told of the past first.
+
+mod opening;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +17,9 @@ use store::{Audience, Uid};
 use crate::frame::{self, Close};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Refused};
+
+use opening::Phase;
+pub(crate) use opening::{Covered, Gone, Open, Wanted};
 
 /// Turns of the wheel between two pings of a socket; the relay turns it once a second.
 pub(crate) const HEARTBEAT_TURNS: usize = 30;
@@ -34,6 +39,14 @@ pub(crate) struct Registration {
     /// The client's own name of the session, which it keeps when it reconnects.
     pub(crate) session: String,
     pub(crate) outbox: Outbox,
+    /// What it is told before the events of the present.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// What the hub leaves to others, since it does not wait.
+pub(crate) enum Errand {
+    Load(Load),
+    Open(Open),
 }
 
 /// Asks for the channels of a user.
@@ -59,6 +72,8 @@ pub(crate) enum Found {
 pub(crate) struct At {
     pub(crate) home: Uid,
     pub(crate) seq: u64,
+    /// Whether the event has a row, from which it can be told again.
+    pub(crate) is_durable: bool,
 }
 
 /// A local user's place in a channel.
@@ -73,6 +88,18 @@ struct Socket {
     session: String,
     outbox: Outbox,
     unanswered: u8,
+    phase: Phase,
+}
+
+impl Socket {
+    /// Takes a frame of the present.
+    fn hear(&mut self, frame: &Bytes, at: At) -> Result<(), Refused> {
+        match &mut self.phase {
+            Phase::Live => self.outbox.push(frame.clone()),
+            Phase::Opening(held) => held.hold(frame, at),
+            Phase::New(_) => Ok(()),
+        }
+    }
 }
 
 struct User {
@@ -132,8 +159,9 @@ impl Hub {
     }
 
     /// Adds a socket. Returns a load to be made when its user was not here before.
-    pub(crate) fn register(&mut self, registration: Registration) -> Option<Load> {
-        let Registration { id, user: session_user, user_arn, session, outbox } = registration;
+    pub(crate) fn register(&mut self, registration: Registration) -> Option<Errand> {
+        let Registration { id, user: session_user, user_arn, session, outbox, wanted } =
+            registration;
         let SessionUser { app_instance, user: uid } = session_user;
         let generation = self.generation;
         let user = self.users.entry(uid).or_insert_with(|| User {
@@ -149,18 +177,21 @@ impl Hub {
             user.sockets.remove(index).outbox.close(Close::Kicked);
             self.metrics.socket_closed();
         }
+        let phase = Phase::New(wanted);
+        let mut socket = Socket { id, session, outbox, unanswered: 0, phase };
+        let mut open = None;
         if user.loading.is_none() {
-            // A new queue has room; a socket that is gone already is found by its first ping.
-            let _ = outbox.push(self.established.clone());
+            open = socket.establish(session_user, &self.established);
         }
-        user.sockets.push(Socket { id, session, outbox, unanswered: 0 });
+        user.sockets.push(socket);
         self.metrics.socket_opened();
         self.wheel[slot(id)].push((uid, id));
-        is_new.then(|| {
+        if is_new {
             self.loading.insert(uid);
             self.generation += 1;
-            Load { user: session_user, user_arn, generation }
-        })
+            return Some(Errand::Load(Load { user: session_user, user_arn, generation }));
+        }
+        open.map(Errand::Open)
     }
 
     /// Removes a socket that has ended.
@@ -197,19 +228,22 @@ impl Hub {
         }
     }
 
-    /// Takes the outcome of a load.
-    pub(crate) fn loaded(&mut self, load: &Load, found: Found) {
+    /// Takes the outcome of a load. Returns the openings that it was waited for.
+    pub(crate) fn loaded(&mut self, load: &Load, found: Found) -> Vec<Open> {
         let uid = load.user.user;
-        let Some(user) = self.users.get_mut(&uid) else { return };
+        let Some(user) = self.users.get_mut(&uid) else { return Vec::new() };
         let is_awaited =
             user.loading.as_ref().is_some_and(|loading| loading.generation == load.generation);
         if !is_awaited {
-            return;
+            return Vec::new();
         }
         let found = match found {
             Found::Channels(found) => found,
-            Found::Gone => return self.close_user(uid, Close::Kicked),
-            Found::Failed => return self.close_user(uid, Close::Failure),
+            Found::Gone | Found::Failed => {
+                let is_gone = matches!(found, Found::Gone);
+                self.close_user(uid, if is_gone { Close::Kicked } else { Close::Failure });
+                return Vec::new();
+            }
         };
         let touched = user.loading.take().map(|loading| loading.touched).unwrap_or_default();
         for Subscription { channel, since_seq, mut moderator } in found {
@@ -223,10 +257,11 @@ impl Hub {
             members.insert(uid, Member { since_seq, moderator });
         }
         self.loading.remove(&uid);
-        let established = self.established.clone();
-        let mut failed = Vec::new();
-        push(uid, user, &established, &mut failed);
-        self.drop_failed(failed);
+        let established = &self.established;
+        user.sockets
+            .iter_mut()
+            .filter_map(|socket| socket.establish(load.user, established))
+            .collect()
     }
 
     /// Applies what an event changes before it is delivered: who joined hears of it.
@@ -335,17 +370,23 @@ impl Hub {
                 everybody(channel).filter_map(|(uid, member)| member.moderator.then_some(uid)),
             ),
         };
-        let established = |user: &&User| user.loading.is_none();
-        let mut local =
-            users.filter_map(|uid| Some((*uid, self.users.get(uid).filter(established)?)));
-        let Some(first) = local.next() else { return };
-        let Some(text) = text() else { return };
-        let frame = frame::text(&text);
+        let mut text = Some(text);
+        let mut frame = None;
         let mut failed = Vec::new();
         let mut sent = 0;
-        for (uid, user) in std::iter::once(first).chain(local) {
+        for &uid in users {
+            let user = self.users.get_mut(&uid).filter(|user| user.loading.is_none());
+            let Some(user) = user else { continue };
+            if let Some(text) = text.take() {
+                let Some(text) = text() else { return };
+                frame = Some(frame::text(&text));
+            }
+            let Some(frame) = &frame else { return };
             sent += user.sockets.len();
-            push(uid, user, &frame, &mut failed);
+            push(uid, user, frame, at, &mut failed);
+        }
+        if frame.is_none() {
+            return;
         }
         self.metrics.event_relayed(sent - failed.len());
         self.drop_failed(failed);
@@ -399,10 +440,16 @@ fn slot(id: SocketId) -> usize {
     usize::try_from(id.0 % HEARTBEAT_TURNS as u64).unwrap_or_default()
 }
 
-/// Queues a frame for each socket of a user and notes those that did not take it.
-fn push(uid: Uid, user: &User, frame: &Bytes, failed: &mut Vec<(Uid, SocketId, Refused)>) {
-    for socket in &user.sockets {
-        if let Err(why) = socket.outbox.push(frame.clone()) {
+/// Hands a frame to each socket of a user and notes those that did not take it.
+fn push(
+    uid: Uid,
+    user: &mut User,
+    frame: &Bytes,
+    at: At,
+    failed: &mut Vec<(Uid, SocketId, Refused)>,
+) {
+    for socket in &mut user.sockets {
+        if let Err(why) = socket.hear(frame, at) {
             failed.push((uid, socket.id, why));
         }
     }

@@ -2,20 +2,26 @@
 //!
 //! Invariants: it is the only reader of the sink and handles events in commit order; it never
 //! waits for a socket or for the store, so that a full sink holds the committer for moments only;
-//! it reads the sink to its end, so that a closing engine can finish.
+//! it reads the sink to its end, so that a closing engine can finish. What has to wait for the store
+//! is done in tasks: loads here, openings in `relay/opening.rs`.
+
+mod opening;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chat::{Chat, Event, Place};
 use store::{Committed, Uid};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use crate::frame::Close;
-use crate::hub::{At, Found, Hub, Load, Registration, SocketId};
+use crate::hub::{At, Covered, Errand, Found, Hub, Load, Open, Registration, SocketId};
 use crate::metrics::Metrics;
+
+use opening::{OPENINGS_MAX, Opener};
 
 /// Groups of events between the committer and the relay. A full sink holds the committer.
 pub(crate) const SINK_GROUPS_MAX: usize = 64;
@@ -30,6 +36,10 @@ enum Control {
     Register(Registration),
     Unregister(Uid, SocketId),
     Loaded(Load, Found),
+    /// A frame of an opening.
+    Fed(Uid, SocketId, Bytes),
+    /// The end of an opening: what it has told, or nothing when it failed.
+    Opened(Uid, SocketId, Option<Covered>),
     CloseAll,
 }
 
@@ -69,6 +79,7 @@ pub(crate) struct Relay {
     control: mpsc::Receiver<Control>,
     handle: Handle,
     loads: Arc<Semaphore>,
+    openings: Arc<Semaphore>,
     is_closing: bool,
 }
 
@@ -88,6 +99,7 @@ impl Relay {
             control,
             handle: handle.clone(),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
             is_closing: false,
         };
         (relay, handle)
@@ -114,8 +126,9 @@ impl Relay {
 
     fn relay(&mut self, group: &[Committed]) {
         for committed in group {
-            let at = At { home: committed.home, seq: committed.stamp.seq };
             for (event, index) in committed.events.iter().zip(0..) {
+                let is_durable = event.reference.is_some();
+                let at = At { home: committed.home, seq: committed.stamp.seq, is_durable };
                 let Some(body) = event.body.downcast_ref::<Event>() else {
                     debug_assert!(false, "every event of this program is one of chat");
                     continue;
@@ -139,13 +152,21 @@ impl Relay {
             Control::Register(registration) if self.is_closing => {
                 registration.outbox.close(Close::Restart);
             }
-            Control::Register(registration) => {
-                if let Some(load) = self.hub.register(registration) {
-                    self.load(load);
+            Control::Register(registration) => match self.hub.register(registration) {
+                Some(Errand::Load(load)) => self.load(load),
+                Some(Errand::Open(open)) => self.open(open),
+                None => {}
+            },
+            Control::Unregister(user, socket) => self.hub.unregister(user, socket),
+            Control::Loaded(load, found) => {
+                for open in self.hub.loaded(&load, found) {
+                    self.open(open);
                 }
             }
-            Control::Unregister(user, socket) => self.hub.unregister(user, socket),
-            Control::Loaded(load, found) => self.hub.loaded(&load, found),
+            Control::Fed(user, socket, frame) => self.hub.fed(user, socket, frame),
+            Control::Opened(user, socket, covered) => {
+                self.hub.opened(user, socket, covered.as_ref());
+            }
             Control::CloseAll => {
                 while let Ok(group) = self.sink.try_recv() {
                     self.relay(&group);
@@ -164,6 +185,12 @@ impl Relay {
             let found = find(&chat, &load).await;
             let _ = handle.control.send(Control::Loaded(load, found)).await;
         });
+    }
+
+    fn open(&self, open: Open) {
+        let (chat, handle, places) =
+            (self.chat.clone(), self.handle.clone(), self.openings.clone());
+        tokio::spawn(Opener { chat, handle, places }.run(open));
     }
 }
 

@@ -6,8 +6,11 @@
 
 mod id;
 
+use crate::constraint::Rule;
+use crate::messaging::{ChannelMembershipSummary, ChannelMessageSummary, ChannelSummary};
 use crate::rest_json::{TimeFormat, write, write_text};
-use crate::shape::Shape;
+use crate::shape::{Shape, body, shape};
+use crate::time::Timestamp;
 
 pub use id::{EVENT_ID, EVENT_ID_CHARS, EventIds};
 
@@ -15,6 +18,24 @@ pub use id::{EVENT_ID, EVENT_ID_CHARS, EventIds};
 const EVENT_TYPE: &str = "x-amz-chime-event-type";
 /// The header that tells messages from notices of the service.
 const MESSAGE_TYPE: &str = "x-amz-chime-message-type";
+
+shape! {
+    ChannelDetails {
+        channel: Option<ChannelSummary> = body("Channel", &Rule::ANY),
+        channel_messages: Option<Vec<ChannelMessageSummary>> =
+            body("ChannelMessages", &Rule::ANY),
+        channel_messages_has_more: Option<bool> = body("ChannelMessagesHasMore", &Rule::ANY),
+        channel_memberships: Option<Vec<ChannelMembershipSummary>> =
+            body("ChannelMemberships", &Rule::ANY),
+        read_marker_timestamp: Option<Timestamp> = body("ReadMarkerTimestamp", &Rule::ANY),
+        sub_channel_id: Option<String> = body("SubChannelId", &Rule::ANY),
+    }
+}
+
+/// Returns the frame that tells what a channel has, to a session that asked for it.
+pub fn channel_details(details: &ChannelDetails) -> Vec<u8> {
+    frame("CHANNEL_DETAILS", "SYSTEM", &[], Some(details))
+}
 
 /// Returns the text of a frame.
 pub fn frame<S: Shape>(

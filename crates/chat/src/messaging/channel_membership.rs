@@ -454,23 +454,28 @@ async fn members(
     r#type: ChannelMembershipType,
     rows: &[Entry],
 ) -> Result<Vec<Option<Principal>>> {
-    let memberships: Vec<Option<ChannelMembership>> = match r#type {
-        ChannelMembershipType::Default => {
-            rows.iter()
-                .map(|row| row.decode().map(Some))
-                .collect::<std::result::Result<_, store::Unavailable>>()?
-        }
-        ChannelMembershipType::Hidden => {
-            let key = |row: &Entry| Key::new(&CHANNEL_MEMBERSHIP).raw(&row.key);
-            view.get_many(&rows.iter().map(key).collect::<Vec<_>>()).await?
-        }
-    };
-    let shown = |membership: &Option<ChannelMembership>| {
-        membership.as_ref().filter(|membership| membership.r#type == r#type).cloned()
-    };
-    let shown: Vec<Option<Principal>> =
-        memberships.iter().map(|row| shown(row).map(|membership| membership.member)).collect();
-    principal::live(view, channel.app_instance, &shown).await
+    if r#type == ChannelMembershipType::Default {
+        return shown_members(view, channel.app_instance, rows.iter()).await;
+    }
+    let key = |row: &Entry| Key::new(&CHANNEL_MEMBERSHIP).raw(&row.key);
+    let memberships = view.get_many(&rows.iter().map(key).collect::<Vec<_>>()).await?;
+    let hidden = |row: Option<ChannelMembership>| row.filter(ChannelMembership::is_hidden);
+    let hidden = memberships.into_iter().map(|row| hidden(row).map(|row| row.member));
+    principal::live(view, channel.app_instance, &hidden.collect::<Vec<_>>()).await
+}
+
+/// Returns for each row of memberships the live member that it shows to everybody in the channel.
+pub(crate) async fn shown_members(
+    view: &store::View,
+    app_instance: Uid,
+    rows: impl Iterator<Item = &Entry>,
+) -> Result<Vec<Option<Principal>>> {
+    let shown = rows.map(|row| {
+        let membership: ChannelMembership = row.decode()?;
+        Ok((!membership.is_hidden()).then_some(membership.member))
+    });
+    let shown = shown.collect::<std::result::Result<Vec<_>, store::Unavailable>>()?;
+    principal::live(view, app_instance, &shown).await
 }
 
 impl Handle<DeleteChannelMembership> for Chat {

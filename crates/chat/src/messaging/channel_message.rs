@@ -139,9 +139,14 @@ impl ChannelMessage {
     }
 
     /// Whether this principal may know of the message.
-    fn is_for(&self, principal: Uid) -> bool {
+    pub(crate) fn is_for(&self, principal: Uid) -> bool {
         let is_target = self.target.as_ref().is_some_and(|target| target.uid == principal);
         self.is_for_all() || self.sender.uid == principal || (is_target && !self.is_failed())
+    }
+
+    /// Returns the commit that told it as sent; nothing for one that failed.
+    pub(crate) fn sent_at(&self) -> Option<Stamp> {
+        self.stamp.filter(|_| !self.is_failed())
     }
 
     fn status(&self) -> ChannelMessageStatusStructure {
@@ -201,7 +206,7 @@ impl ChannelMessage {
         self.described(cx, channel, ChannelMessagePersistenceType::Persistent)
     }
 
-    fn summary(&self, cx: &Cx, channel: &Channel) -> ChannelMessageSummary {
+    pub(crate) fn summary(&self, cx: &Cx, channel: &Channel) -> ChannelMessageSummary {
         let message = self.stored(cx, channel);
         ChannelMessageSummary {
             message_id: message.message_id,
@@ -297,16 +302,28 @@ async fn open(
     let keys = [ChannelMembership::key_of(home, caller), key_of(home, stamp)];
     tx.load(&keys).await?;
     let message = tx.get(&keys[1]).await?;
-    let kept_from_ms = kept_from_ms(cx, tx, &channel).await?;
+    let kept_from_ms = kept_in_from_ms(cx, tx, &channel).await?;
     Ok((channel, message.filter(|_| event::time(stamp).0 >= kept_from_ms)))
 }
 
 /// Returns the time before which messages of the channel are past their retention, and not there for
 /// anybody. The app instance was read with the bearer.
-async fn kept_from_ms(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<i64> {
+async fn kept_in_from_ms(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<i64> {
     let instance: Option<AppInstance> = tx.get(&AppInstance::key_of(channel.app_instance)).await?;
+    Ok(kept_from_ms(cx, instance.as_ref()))
+}
+
+/// Returns the time before which messages of an app instance are past their retention.
+pub(crate) fn kept_from_ms(cx: &Cx, instance: Option<&AppInstance>) -> i64 {
     let retention = instance.and_then(|instance| instance.retention);
-    Ok(retention.map_or(0, |retention| retention.kept_from_ms(cx.now_ms)))
+    retention.map_or(0, |retention| retention.kept_from_ms(cx.now_ms))
+}
+
+/// Returns the range of a home's messages from a time on.
+pub(crate) fn from(home: Uid, ms: i64) -> Range {
+    let ms = u64::try_from(ms).unwrap_or(0);
+    let all = Range::prefix(Key::new(&CHANNEL_MESSAGE).uid(home));
+    all.from(key_of(home, Stamp { ms, seq: 0 }))
 }
 
 /// Returns the range of a channel's messages from before a time.
@@ -362,7 +379,7 @@ impl Handle<ListChannelMessages> for Chat {
         access::require(cx, tx, Action::ReadMessages, &channel).await?;
         sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let reader = cx.actor()?.principal.uid;
-        let kept_from_ms = kept_from_ms(cx, tx, &channel).await?;
+        let kept_from_ms = kept_in_from_ms(cx, tx, &channel).await?;
         let mut walk = walk(cx, &channel, reader, kept_from_ms, input)?;
         let view = tx.view();
         let mut channel_messages = Vec::new();
@@ -407,9 +424,8 @@ fn walk(
     let ms = |time: Option<Timestamp>| time.map(|time| u64::try_from(time.ms()).unwrap_or(0));
     let (not_before, not_after) = (ms(input.not_before), ms(input.not_after));
     let home = channel.home();
-    let ms = not_before.unwrap_or(0).max(u64::try_from(kept_from_ms).unwrap_or(0));
-    let mut range = Range::prefix(Key::new(&CHANNEL_MESSAGE).uid(home));
-    range = range.from(key_of(home, Stamp { ms, seq: 0 }));
+    let not_before_ms = input.not_before.map_or(0, |time| time.ms());
+    let mut range = from(home, not_before_ms.max(kept_from_ms));
     if let Some(ms) = not_after {
         range = range.to(key_of(home, Stamp { ms, seq: Stamp::MAX.seq }));
     }

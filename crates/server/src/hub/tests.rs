@@ -2,43 +2,44 @@ use super::*;
 use crate::outbox::{self, Inbox, Item};
 
 const INSTANCE: Uid = Uid([0xa; 16]);
-const ALICE: Uid = Uid([1; 16]);
-const BOB: Uid = Uid([2; 16]);
-const ROOM: Uid = Uid([7; 16]);
+pub(super) const ALICE: Uid = Uid([1; 16]);
+pub(super) const BOB: Uid = Uid([2; 16]);
+pub(super) const ROOM: Uid = Uid([7; 16]);
 const OTHER_ROOM: Uid = Uid([8; 16]);
 const SOCKETS_PER_USER_MAX: usize = 10;
 
 /// A hub and a counter for the ids of its sockets.
-struct Scene {
-    hub: Hub,
+pub(super) struct Scene {
+    pub(super) hub: Hub,
     metrics: Arc<Metrics>,
     next: u64,
 }
 
 /// A client's end: what it has been sent.
-struct Client {
-    user: Uid,
-    id: SocketId,
-    inbox: Inbox,
+pub(super) struct Client {
+    pub(super) user: Uid,
+    pub(super) id: SocketId,
+    pub(super) inbox: Inbox,
 }
 
 impl Client {
     /// Returns what waits: the text of frames, `ping`, or how the socket ended.
-    fn heard(&mut self) -> Vec<String> {
-        let mut heard = Vec::new();
-        while let Some(item) = self.inbox.next_ready() {
-            heard.push(match item {
-                Item::Close(why) => format!("{why:?}"),
-                Item::Frame(frame) if frame[0] == 0x89 => "ping".to_owned(),
-                Item::Frame(frame) => String::from_utf8_lossy(&frame[2..]).into_owned(),
-            });
-        }
-        heard
+    pub(super) fn heard(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.heard_next()).collect()
+    }
+
+    /// Returns the first of what waits.
+    pub(super) fn heard_next(&mut self) -> Option<String> {
+        Some(match self.inbox.next_ready()? {
+            Item::Close(why) => format!("{why:?}"),
+            Item::Frame(frame) if frame[0] == 0x89 => "ping".to_owned(),
+            Item::Frame(frame) => String::from_utf8_lossy(&frame[2..]).into_owned(),
+        })
     }
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let metrics = Arc::new(Metrics::new());
         Self {
             hub: Hub::new(b"established", SOCKETS_PER_USER_MAX, metrics.clone()),
@@ -48,53 +49,74 @@ impl Scene {
     }
 
     fn connect(&mut self, user: Uid, session: &str) -> (Client, Option<Load>) {
+        let (client, errand) = self.connect_wanting(user, session, None);
+        let load = errand.map(|errand| match errand {
+            Errand::Load(load) => load,
+            Errand::Open(_) => unreachable!("nothing is wanted"),
+        });
+        (client, load)
+    }
+
+    pub(super) fn connect_wanting(
+        &mut self,
+        user: Uid,
+        session: &str,
+        wanted: Option<Wanted>,
+    ) -> (Client, Option<Errand>) {
         self.next += 1;
         let id = SocketId(self.next);
         let (outbox, inbox) = outbox::new();
-        let load = self.hub.register(Registration {
+        let errand = self.hub.register(Registration {
             id,
             user: SessionUser { app_instance: INSTANCE, user },
             user_arn: String::new(),
             session: session.to_owned(),
             outbox,
+            wanted,
         });
-        (Client { user, id, inbox }, load)
+        (Client { user, id, inbox }, errand)
     }
 
     /// Connects a user whose channels are `found`.
-    fn establish(&mut self, user: Uid, found: &[Subscription]) -> Client {
+    pub(super) fn establish(&mut self, user: Uid, found: &[Subscription]) -> Client {
         let (mut client, load) = self.connect(user, "session");
         self.load(&load.expect("the user is new here"), found);
         assert_eq!(client.heard(), ["established"]);
         client
     }
 
-    fn load(&mut self, load: &Load, found: &[Subscription]) {
-        self.hub.loaded(load, Found::Channels(found.to_vec()));
+    pub(super) fn load(&mut self, load: &Load, found: &[Subscription]) -> Vec<Open> {
+        self.hub.loaded(load, Found::Channels(found.to_vec()))
     }
 
     /// What the relay does with an event.
-    fn event(&mut self, audience: &Audience, seq: u64, text: &str, effect: Option<Effect>) {
+    pub(super) fn event(
+        &mut self,
+        audience: &Audience,
+        seq: u64,
+        text: &str,
+        effect: Option<Effect>,
+    ) {
         let home = match audience {
             Audience::Members(channel) | Audience::Moderators(channel) => *channel,
             Audience::Users(_) | Audience::Internal => ROOM,
         };
-        let at = At { home, seq };
+        let at = At { home, seq, is_durable: seq != 0 };
         effect.inspect(|effect| self.hub.before(*effect, at));
         self.hub.deliver(audience, at, || Some(text.as_bytes().to_vec()));
         effect.inspect(|effect| self.hub.after(*effect));
     }
 
-    fn say(&mut self, seq: u64, text: &str) {
+    pub(super) fn say(&mut self, seq: u64, text: &str) {
         self.event(&Audience::Members(ROOM), seq, text, None);
     }
 
-    fn figure(&self, line: &str) -> bool {
+    pub(super) fn figure(&self, line: &str) -> bool {
         self.metrics.to_text().contains(line)
     }
 }
 
-fn member(channel: Uid, since_seq: u64) -> Subscription {
+pub(super) fn member(channel: Uid, since_seq: u64) -> Subscription {
     Subscription { channel, since_seq, moderator: false }
 }
 
@@ -114,7 +136,7 @@ fn moderator(user: Uid, moderator: bool) -> Option<Effect> {
 fn event_of_another_home_reaches_members_whatever_their_seq() {
     let mut scene = Scene::new();
     let mut alice = scene.establish(ALICE, &[member(ROOM, 9)]);
-    let elsewhere = At { home: OTHER_ROOM, seq: 3 };
+    let elsewhere = At { home: OTHER_ROOM, seq: 3, is_durable: true };
     scene.hub.deliver(&Audience::Members(ROOM), elsewhere, || Some(b"of the whole".to_vec()));
     scene.say(8, "before her join");
     assert_eq!(alice.heard(), ["of the whole"]);
@@ -252,7 +274,7 @@ fn named_users_hear_on_all_their_sockets() {
 fn a_frame_that_nobody_here_needs_is_not_built() {
     let mut scene = Scene::new();
     let (_loading, _load) = scene.connect(ALICE, "a");
-    let at = At { home: ROOM, seq: 1 };
+    let at = At { home: ROOM, seq: 1, is_durable: true };
     for audience in [Audience::Members(ROOM), Audience::Users(vec![ALICE, BOB])] {
         scene.hub.deliver(&audience, at, || unreachable!("nobody is established"));
     }
