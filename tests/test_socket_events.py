@@ -190,3 +190,26 @@ def test_reads_and_creates_of_users_tell_nobody(world, alice, bob):
     everything(world.messaging.list_channel_messages, "ChannelMessages", ChannelArn=channel, ChimeBearer=bob)
     world.messaging.describe_channel(ChannelArn=channel, ChimeBearer=bob)
     assert fence.before(socket) == [[]]
+
+
+def test_settings_and_what_members_set_for_themselves_tell_nobody(world, alice, bob):
+    """No event exists for these, nor for bans, moderators and read markers, which have tests beside theirs."""
+    channel = world.channel(alice, bob)
+    flow = world.flow()
+    fence = Fence(world, alice, bob)
+    sockets = [world.connect(alice), world.connect(bob)]
+    world.messaging.put_channel_expiration_settings(ChannelArn=channel, ChimeBearer=alice, ExpirationSettings={
+        "ExpirationDays": 1, "ExpirationCriterion": "CREATED_TIMESTAMP"})
+    world.messaging.put_channel_membership_preferences(
+        ChannelArn=channel, MemberArn=bob, ChimeBearer=bob,
+        Preferences={"PushNotifications": {"AllowNotifications": "NONE"}})
+    world.messaging.tag_resource(ResourceARN=channel, Tags=[{"Key": "k", "Value": "v"}])
+    world.messaging.untag_resource(ResourceARN=channel, TagKeys=["k"])
+    world.messaging.update_channel_flow(ChannelFlowArn=flow, Name="Renamed", Processors=[{
+        "Name": "filter", "ExecutionOrder": 1, "FallbackAction": "CONTINUE", "Configuration": {"Lambda": {
+            "ResourceArn": "arn:aws:lambda:us-east-1:000000000000:function:filter", "InvocationType": "ASYNC"}}}])
+    world.identity.update_app_instance_user(AppInstanceUserArn=bob, Name="Robert", Metadata="m")
+    world.identity.update_app_instance(AppInstanceArn=world.arn, Name="Renamed", Metadata="m")
+    world.identity.put_app_instance_retention_settings(AppInstanceArn=world.arn, AppInstanceRetentionSettings={
+        "ChannelRetentionSettings": {"RetentionDays": 1}})
+    assert fence.before(*sockets) == [[], []]

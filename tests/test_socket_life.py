@@ -153,6 +153,9 @@ def test_a_consumer_that_does_not_read_is_closed_and_slows_nobody(start):
     assert behind < count
     # A close frame may not fit behind what was not read; when it does, clients come back after it.
     assert getattr(end.value, "code", 1013) == 1013
+    # It comes back, after a while.
+    again = world.connect(slow)
+    assert alive(world, channel, alice, again, "back again")
 
 
 def test_a_consumer_that_does_not_read_is_gone_soon_after_its_user_was_deleted(start):

@@ -3,9 +3,11 @@
 //! Invariants: one task owns the hub, so that it has no locks and never waits; a user's channels
 //! are loaded once, and what happens to them during the load wins over what the load found, since
 //! it is as new or newer; a socket hears SESSION_ESTABLISHED first, and from then on every event
-//! that is committed for its user. `hub/opening.rs` is for sockets that are told of the past first.
+//! that is committed for its user. `hub/opening.rs` is for sockets that are told of the past first,
+//! `hub/slow.rs` for those whose user could not keep up.
 
 mod opening;
+mod slow;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::outbox::{Outbox, Refused};
 
 use opening::Phase;
 pub(crate) use opening::{Covered, Gone, Open, Wanted};
+use slow::Slow;
 
 /// Turns of the wheel between two pings of a socket; the relay turns it once a second.
 pub(crate) const HEARTBEAT_TURNS: usize = 30;
@@ -97,7 +100,7 @@ impl Socket {
         match &mut self.phase {
             Phase::Live => self.outbox.push(frame.clone()),
             Phase::Opening(held) => held.hold(frame, at),
-            Phase::New(_) => Ok(()),
+            Phase::New { .. } => Ok(()),
         }
     }
 }
@@ -134,6 +137,7 @@ pub(crate) struct Hub {
     generation: u64,
     wheel: Vec<Vec<(Uid, SocketId)>>,
     turn: usize,
+    slow: Slow,
     established: Bytes,
     ping: Bytes,
     /// Most sockets of one user. One more takes the place of the oldest.
@@ -151,6 +155,7 @@ impl Hub {
             generation: 0,
             wheel: vec![Vec::new(); HEARTBEAT_TURNS],
             turn: 0,
+            slow: Slow::default(),
             established: frame::text(established),
             ping: frame::ping(),
             sockets_max,
@@ -177,7 +182,7 @@ impl Hub {
             user.sockets.remove(index).outbox.close(Close::Kicked);
             self.metrics.socket_closed();
         }
-        let phase = Phase::New(wanted);
+        let phase = Phase::New { wanted, waits: self.slow.keep_waiting(uid, id) };
         let mut socket = Socket { id, session, outbox, unanswered: 0, phase };
         let mut open = None;
         if user.loading.is_none() {
@@ -398,12 +403,20 @@ impl Hub {
             if why == Refused::Full {
                 socket.outbox.give_up();
                 self.metrics.slow_closed();
+                self.slow.note(uid);
             }
         }
     }
 
-    /// Turns the wheel by one: pings the sockets whose turn it is, ends those that are silent.
-    pub(crate) fn turn(&mut self) {
+    /// Turns the wheel by one. Returns the openings of sockets that have waited long enough.
+    pub(crate) fn turn(&mut self) -> Vec<Open> {
+        self.heartbeat();
+        let due = self.slow.turn();
+        due.into_iter().filter_map(|(uid, id)| self.end_wait(uid, id)).collect()
+    }
+
+    /// Pings the sockets whose turn it is, ends those that are silent.
+    fn heartbeat(&mut self) {
         self.turn = (self.turn + 1) % HEARTBEAT_TURNS;
         let entries = std::mem::take(&mut self.wheel[self.turn]);
         let mut kept = Vec::with_capacity(entries.len());

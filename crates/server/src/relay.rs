@@ -119,7 +119,11 @@ impl Relay {
                     Some(control) => self.obey(control),
                     None => return,
                 },
-                _ = turns.tick() => self.hub.turn(),
+                _ = turns.tick() => {
+                    for open in self.hub.turn() {
+                        self.open(open);
+                    }
+                }
             }
         }
     }

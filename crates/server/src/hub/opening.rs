@@ -43,8 +43,12 @@ pub(crate) struct Open {
 
 /// How far a socket is.
 pub(super) enum Phase {
-    /// Not established; with what it wants then.
-    New(Option<Wanted>),
+    /// Not established; with what it wants then, and whether it has to wait for more than the
+    /// channels of its user.
+    New {
+        wanted: Option<Wanted>,
+        waits: bool,
+    },
     Opening(Box<Held>),
     Live,
 }
@@ -135,9 +139,10 @@ impl Covered {
 }
 
 impl Socket {
-    /// Tells a new socket that it hears everything from here on. Returns the opening that it wants.
+    /// Tells a new socket that it hears everything from here on, unless it has to wait. Returns the
+    /// opening that it wants.
     pub(super) fn establish(&mut self, user: SessionUser, established: &Bytes) -> Option<Open> {
-        let Phase::New(wanted) = &mut self.phase else { return None };
+        let Phase::New { wanted, waits: false } = &mut self.phase else { return None };
         let wanted = wanted.take();
         // A new queue has room; a socket that is gone already is found by its first ping.
         let _ = self.outbox.push(established.clone());
