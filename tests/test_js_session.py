@@ -163,6 +163,25 @@ def test_an_app_sends_and_hears_its_own_message(place, world, room, alice):
     assert (event.payload["MessageId"], event.payload["Content"]) == (sent["MessageId"], "from the app")
 
 
+@pytest.mark.parametrize("sort, expected", [
+    ("Unread", ["unread", "read", "quiet"]), ("LastMessageTimestamp", ["read", "unread", "quiet"]),
+])
+def test_prefetch_tells_of_the_channels_before_new_events(place, world, alice, bob, sort, expected):
+    channels = {name: world.channel(alice, bob, name=name) for name in ("quiet", "unread", "read")}
+    for name in ("unread", "read"):
+        world.send(channels[name], alice, f"in {name}")
+    world.messaging.update_channel_read_marker(ChannelArn=channels["read"], ChimeBearer=bob)
+    session = place.session(bob, prefetch=sort).started()
+    details = session.events(3)
+    assert {(event.type, event.message_type) for event in details} == {("CHANNEL_DETAILS", "SYSTEM")}
+    assert [event.payload["Channel"]["Name"] for event in details] == expected
+    told = {event.payload["Channel"]["Name"]: event.payload for event in details}
+    assert [message["Content"] for message in told["unread"]["ChannelMessages"]] == ["in unread"]
+    assert [name for name in expected if "ReadMarkerTimestamp" in told[name]] == ["read"]
+    sent = world.send(channels["quiet"], alice)
+    assert session.events(4)[-1].payload["MessageId"] == sent
+
+
 @pytest.mark.parametrize("end", ["terminate", "kill"])
 def test_a_restart_is_survived_by_a_reconnect_of_the_client_itself(place, server, world, room, alice, bob, end):
     """1012 or no close at all: the client comes back within its ten seconds, with the same session id."""
@@ -271,8 +290,8 @@ def test_a_session_in_a_browser_whose_clock_is_a_little_off_starts(runtime, off_
 
 def test_the_snippet_of_the_readme_hears_a_message_in_a_browser(runtime, side, server, world, room, alice, bob):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"^## JavaScript in the browser: amazon-chime-sdk-js\n(.*?)(?=^## )", readme, re.DOTALL | re.MULTILINE)
-    [code] = re.findall(r"```js\n(.*?)```", section[1], re.DOTALL)
+    section = readme.partition("\n## JavaScript in the browser: amazon-chime-sdk-js\n")[2].partition("\n## ")[0]
+    [code] = re.findall(r"```js\n(.*?)```", section, re.DOTALL)
     assert code.count(README_ENDPOINT) == 1
     key = key_for(server, bob)
     page = runtime("chromium").open(script=code.replace(README_ENDPOINT, side.url), globals={

@@ -1,4 +1,4 @@
-"""Everything that decides who hears what, at random and all at once: every socket hears what the rules say, and only that.
+"""Everything that decides who hears what, at random and all at once: every socket hears what it should, and only that.
 
 `support/realtime` has the play and the rules. A failure names the seed: CAMPANILE_PLAY_SEED plays the same deeds again
 (the threads interleave as they like), CAMPANILE_PLAY_OPERATIONS makes it longer or shorter.
@@ -55,6 +55,12 @@ def test_every_socket_hears_exactly_what_the_rules_say(played):
     assert complaints == [], SEED
 
 
+def test_what_one_node_does_keeps_to_the_rules_for_several_too(played):
+    """They leave the place of a NON_PERSISTENT message open, and ask for nothing that those for one do not ask for."""
+    rules = oracle.Rules(played.ledger, played.observers, one_node=False)
+    assert [complaint for session in played.sessions for complaint in rules.check(session)] == [], SEED
+
+
 def test_the_play_has_done_everything_and_was_heard(played):
     """A play that does nothing, or whose sockets hear nothing, shows nothing."""
     assert set(played.done) == {deed.__name__.strip("_") for deed in DEEDS}, played.done
@@ -70,8 +76,9 @@ def test_the_play_has_done_everything_and_was_heard(played):
 
 def is_plain(event):
     """A message for everybody that has one place in the order."""
-    payload = event.payload
-    return event.type.endswith("_CHANNEL_MESSAGE") and "Target" not in payload and payload["Persistence"] == "PERSISTENT"
+    if not event.type.endswith("_CHANNEL_MESSAGE") or "Target" in event.payload:
+        return False
+    return event.payload["Persistence"] == "PERSISTENT"
 
 
 def is_targeted(event):

@@ -1,1 +1,1 @@
-"""A randomised play of everything that decides who hears what, and the rules that every socket's log is checked against."""
+"""A random play of everything that decides who hears what, and the rules that every socket's log is checked against."""

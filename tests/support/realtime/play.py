@@ -56,7 +56,7 @@ class Slot:
 
 
 class Play:
-    """One play on one server or several nodes of one store. `run` plays, then `observers` and `sessions` have the logs."""
+    """One play on one server or the nodes of one store. `run` plays, then `observers` and `sessions` have the logs."""
 
     def __init__(self, world, servers, seed):
         self._world = world
@@ -121,7 +121,7 @@ class Play:
             return self._left >= 0 and not self._failures
 
     def _settle(self, caller):
-        """Waits until every open socket has heard the last message of each room that its user is in, and then a fence."""
+        """Waits until every open socket has heard the last message of each room of its user, and then a fence."""
         for slot in self._slots:
             with slot.use() as room:
                 if room:
@@ -205,7 +205,8 @@ class Play:
             return False
         target = body["Target"][0]["MemberArn"] if "Target" in body else None
         fleeting = body["Persistence"] == "NON_PERSISTENT"
-        posted = Posted("CREATE_CHANNEL_MESSAGE", answer["MessageId"], body["Content"], sender, target, fleeting, window)
+        posted = Posted(
+            "CREATE_CHANNEL_MESSAGE", answer["MessageId"], body["Content"], sender, target, fleeting, window)
         room.posted.append(posted)
         if not fleeting:
             slot.recent.append(posted)
