@@ -33,10 +33,14 @@ impl Client {
         if !bearer.is_empty() {
             headers.push(("x-amz-chime-bearer", bearer.as_bytes()));
         }
+        let (path, query) = match request.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (&*request.path, None),
+        };
         let head = Head {
             method: request.method,
-            raw_path: &request.path,
-            raw_query: None,
+            raw_path: path,
+            raw_query: query,
             headers: &headers,
             host: None,
         };

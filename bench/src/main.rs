@@ -8,9 +8,11 @@ mod churn;
 mod cpu;
 mod engine;
 mod fsync;
+mod history;
 mod http;
 mod layout;
 mod load;
+mod scale;
 mod sender;
 mod sends;
 mod server;
@@ -39,6 +41,10 @@ enum Job {
     Churn(churn::Options),
     /// The rate at which the disk syncs, which no durable answer can pass.
     Fsync(fsync::Options),
+    /// A store of millions of rows beside one that is nearly empty.
+    Scale(scale::Options),
+    /// Writes a generated history for `campanile db import`.
+    History(history::Options),
     /// Layouts of the embedded database, with groups shaped like sends.
     Layout(layout::Options),
 }
@@ -62,6 +68,8 @@ fn main() -> Result<()> {
         Job::Sends(options) => sends::run(&options),
         Job::Churn(options) => churn::run(&options),
         Job::Fsync(options) => fsync::run(&options),
+        Job::Scale(options) => scale::run(&options),
+        Job::History(options) => history::run(&options),
         Job::Layout(options) => layout::run(&options),
     }
 }

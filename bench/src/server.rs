@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 use store::{Clock as _, SystemClock};
@@ -29,6 +29,15 @@ pub(crate) struct Binary {
     binary: Option<PathBuf>,
 }
 
+impl Binary {
+    /// Returns the program.
+    pub(crate) fn path(&self) -> Result<PathBuf> {
+        let beside =
+            || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("campanile"));
+        Ok(self.binary.clone().map_or_else(beside, Ok)?)
+    }
+}
+
 /// A running server.
 pub(crate) struct Server {
     child: Child,
@@ -40,9 +49,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server and waits for its ready line.
     pub(crate) fn start(binary: &Binary, flags: &[String]) -> Result<Server> {
-        let beside =
-            || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("campanile"));
-        let path = binary.binary.clone().map_or_else(beside, Ok)?;
+        let path = binary.path()?;
         let mut command = Command::new(&path);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(["--log-level", "warn"]).args(flags);
@@ -67,6 +74,13 @@ impl Server {
     /// Returns the process, for its CPU time.
     pub(crate) fn process(&self) -> Whose {
         Whose::Process(self.child.id())
+    }
+
+    /// Lets it come to its own end.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(asked.success() && self.child.wait()?.success(), "the server did not end well");
+        Ok(())
     }
 
     /// Asks how often a handler was run again.

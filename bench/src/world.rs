@@ -113,8 +113,7 @@ pub(crate) fn leave(channel: &str, member: &str, by: &str) -> Request {
 
 /// Returns a new message of a seat.
 pub(crate) fn send(seat: &Seat) -> Request {
-    let words = "The bell rings once an hour, and twice when somebody comes up the stairs. ";
-    let content: String = words.chars().cycle().take(CONTENT_BYTES).collect();
+    let content = content();
     let body = json!({
         "Content": content, "Type": "STANDARD", "Persistence": "PERSISTENT",
         "ClientRequestToken": token(),
@@ -123,8 +122,14 @@ pub(crate) fn send(seat: &Seat) -> Request {
     Request::new("POST", path, &body).of(&seat.sender)
 }
 
+/// Returns what is said in a message.
+pub(crate) fn content() -> String {
+    let words = "The bell rings once an hour, and twice when somebody comes up the stairs. ";
+    words.chars().cycle().take(CONTENT_BYTES).collect()
+}
+
 /// Encodes an ARN as the SDKs do in a path.
-fn label(arn: &str) -> String {
+pub(crate) fn label(arn: &str) -> String {
     arn.replace(':', "%3A").replace('/', "%2F")
 }
 

@@ -6,6 +6,7 @@
 //! one that keeps meeting it answers 503, never 409.
 
 use std::future::Future;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -177,7 +178,9 @@ impl Chat {
     }
 
     fn count_conflict<O: Operation>(&self, call: &Call) {
-        self.0.conflicts.fetch_add(1, Ordering::Relaxed);
+        let mut conflicts = self.0.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
+        *conflicts.entry(O::NAME).or_default() += 1;
+        drop(conflicts);
         tracing::debug!(operation = O::NAME, request_id = call.request_id, "conflict");
     }
 

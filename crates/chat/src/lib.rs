@@ -13,6 +13,7 @@ mod dispatch;
 mod error;
 mod event;
 mod expiration;
+pub mod history;
 mod idempotency;
 mod identity;
 mod ids;
@@ -28,11 +29,12 @@ mod unserved;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use store::{Clock, Engine, Entropy, Store, Table};
+use store::{Clock, Engine, Entropy, Key, Range, Store, Table};
 
 pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
@@ -44,6 +46,13 @@ pub use messaging::session::{SessionUser, Subscription};
 pub use policy::Scope;
 
 use ids::MessageIds;
+
+/// The settings of a store: whose it is, and the keys that its page tokens and message ids depend on.
+const REGION_ACCOUNT: &str = "region_account";
+const PAGE_TOKEN_KEY: &str = "page_token_key";
+const MESSAGE_ID_KEY: &str = "message_id_key";
+/// Bytes of such a key.
+const SECRET_BYTES: usize = 32;
 
 /// What a [`Chat`] is opened with.
 #[derive(Clone)]
@@ -117,8 +126,8 @@ struct Inner {
     issuer: access_key::Issuer,
     /// Request rates, where they are limited.
     rates: Option<rate::Rates>,
-    /// Transactions that met a changed row, guesses included.
-    conflicts: AtomicU64,
+    /// Transactions of each operation that met a changed row, guesses included.
+    conflicts: Mutex<BTreeMap<&'static str, u64>>,
     /// Messages for which a processor of a channel flow could not be invoked.
     failed_invocations: AtomicU64,
 }
@@ -141,13 +150,13 @@ impl Chat {
     pub async fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Self, OpenError> {
         let store = Store::new(engine);
         let asked_for = format!("{}/{}", options.region, options.account);
-        let made_for = setting(&store, "region_account", || asked_for.clone().into_bytes()).await?;
+        let made_for = setting(&store, REGION_ACCOUNT, || asked_for.clone().into_bytes()).await?;
         if made_for != asked_for.as_bytes() {
             let made_for = String::from_utf8_lossy(&made_for).into_owned();
             return Err(OpenError::Mismatch { made_for, asked_for });
         }
-        let token_key = secret(&store, "page_token_key", &*options.entropy).await?;
-        let message_id_key = secret(&store, "message_id_key", &*options.entropy).await?;
+        let token_key = secret(&store, PAGE_TOKEN_KEY, &*options.entropy).await?;
+        let message_id_key = secret(&store, MESSAGE_ID_KEY, &*options.entropy).await?;
         let rates = options.quotas.limits_rates().then(|| rate::Rates::new(&options.region));
         let place = cx::Place {
             region: options.region,
@@ -166,7 +175,7 @@ impl Chat {
             entropy: options.entropy,
             rates,
             issuer: access_key::Issuer::new(&message_id_key),
-            conflicts: AtomicU64::new(0),
+            conflicts: Mutex::default(),
             failed_invocations: AtomicU64::new(0),
         })))
     }
@@ -175,7 +184,19 @@ impl Chat {
     /// changed.
     #[must_use]
     pub fn conflict_count(&self) -> u64 {
-        self.0.conflicts.load(Ordering::Relaxed)
+        self.conflicts().values().sum()
+    }
+
+    /// Returns the same for each operation that met one.
+    #[must_use]
+    pub fn conflicts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.conflicts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns what the engine tells of its work.
+    #[must_use]
+    pub fn store_figures(&self) -> store::Figures {
+        self.0.store.engine().figures()
     }
 
     /// Returns how many sockets a user may have open.
@@ -207,6 +228,21 @@ impl Chat {
     }
 }
 
+/// Returns the region and the account that a store was made for; nothing when it was never used.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn made_for(
+    source: &mut dyn store::moving::Source,
+) -> Result<Option<(String, String)>, store::Unavailable> {
+    let key = Key::new(&store::table::SETTING).text(REGION_ACCOUNT);
+    let found = source.rows(&Range::prefix(key), 1).await?.pop();
+    Ok(found.and_then(|row| {
+        let text = String::from_utf8_lossy(&row.value).into_owned();
+        text.split_once('/').map(|(region, account)| (region.to_owned(), account.to_owned()))
+    }))
+}
+
 async fn setting(
     store: &Store,
     name: &str,
@@ -216,14 +252,18 @@ async fn setting(
 }
 
 /// A 256-bit key that is made once and shared by every node of the store.
-async fn secret(store: &Store, name: &str, entropy: &dyn Entropy) -> Result<[u8; 32], OpenError> {
+async fn secret(
+    store: &Store,
+    name: &str,
+    entropy: &dyn Entropy,
+) -> Result<[u8; SECRET_BYTES], OpenError> {
     let bytes = setting(store, name, || {
-        let mut key = vec![0; 32];
+        let mut key = vec![0; SECRET_BYTES];
         entropy.fill(&mut key);
         key
     })
     .await?;
-    let mut key = [0; 32];
-    key.copy_from_slice(&bytes[..32.min(bytes.len())]);
+    let mut key = [0; SECRET_BYTES];
+    key.copy_from_slice(&bytes[..SECRET_BYTES.min(bytes.len())]);
     Ok(key)
 }

@@ -18,7 +18,7 @@ pub(crate) mod sub_channel;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 15] = [
+pub(crate) static TABLES: [&Table; 16] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel::CHANNEL_BY_FLOW,
@@ -33,5 +33,6 @@ pub(crate) static TABLES: [&Table; 15] = [
     &channel_ban::CHANNEL_BAN,
     &channel_ban::CHANNEL_BAN_BY_MEMBER,
     &channel_message::CHANNEL_MESSAGE,
+    &channel_message::CHANNEL_MESSAGE_BY_FOREIGN_ID,
     &sub_channel::ELASTIC_MEMBER,
 ];

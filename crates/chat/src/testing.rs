@@ -63,9 +63,19 @@ impl World {
     }
 
     pub(crate) async fn with_quotas(quotas: Quotas) -> Self {
+        let mut world = Self::over(quotas, store::memory::open).await;
+        world.app_instance = world.create_app_instance("app").await;
+        world
+    }
+
+    /// Opens the rules over the store that `open_engine` opens; there is no app instance of its own.
+    pub(crate) async fn over(
+        quotas: Quotas,
+        open_engine: impl FnOnce(store::Options) -> Arc<dyn Engine>,
+    ) -> Self {
         let (sink, events) = mpsc::channel(GROUPS_MAX);
         let clock = Arc::new(MockClock::new(START_MS));
-        let engine = store::memory::open(store::Options {
+        let engine = open_engine(store::Options {
             tables: crate::tables(),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(1)),
@@ -74,9 +84,7 @@ impl World {
         let engine = Arc::new(Counting::new(engine));
         let chat = open(engine.clone(), &clock, 2, quotas).await;
         let app_instance = String::new();
-        let mut world = Self { chat, clock, engine, app_instance, events, tokens: 0 };
-        world.app_instance = world.create_app_instance("app").await;
-        world
+        Self { chat, clock, engine, app_instance, events, tokens: 0 }
     }
 
     /// Sends a request that is signed with the root key and returns what the front is given for it.

@@ -13,9 +13,10 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{self, Availability, Config, Form, Mode, SETTINGS};
-use crate::{db, logging, server};
+use crate::{logging, server};
 
 mod credentials;
+mod db;
 
 /// What scripts and service managers see of a start that failed.
 const EXIT_FAILED: u8 = 2;
@@ -68,7 +69,6 @@ fn first_line(error: &clap::Error) -> String {
 }
 
 fn command() -> Command {
-    let check = Command::new("check").about("Prove that its rows fit together").args(settings());
     Command::new("campanile")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A server for the Amazon Chime SDK Identity and Messaging APIs")
@@ -76,7 +76,7 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(Command::new("serve").about("Run the server").args(settings()))
         .subcommand(credentials::command())
-        .subcommand(group("db", "The store of a server that is not running").subcommand(check))
+        .subcommand(db::command())
         .subcommand(Command::new("quotas").about("Print the count quotas").args(settings()))
         .subcommand(Command::new("dev").about(DEV_ABOUT).after_help(DEV_HELP).args(settings()))
 }
@@ -110,10 +110,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(("serve", matches)) => serve(config(matches)?),
         Some(("dev", matches)) => serve(config_for(Mode::Dev, matches)?),
         Some(("credentials", matches)) => credentials::run(matches),
-        Some(("db", matches)) => match matches.subcommand() {
-            Some((_, matches)) => db::check(&config(matches)?),
-            None => Err(anyhow!("db check proves that the rows of a store fit together")),
-        },
+        Some(("db", matches)) => db::run(matches),
         Some(("quotas", matches)) => show_quotas(&config(matches)?),
         _ => Err(anyhow!("nothing to do; see --help")),
     }

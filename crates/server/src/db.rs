@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
 use chat::{Chat, Report};
+use store::sqlite::DATABASE_FILE;
 use store::{Engine, SystemClock, SystemEntropy};
 
 use crate::config::{Config, Data};
 
-/// The embedded database in its folder.
-const DATABASE: &str = "campanile.db";
 /// What scripts see of a store that does not fit together.
 const EXIT_FINDINGS: u8 = 1;
 
@@ -71,7 +70,7 @@ async fn open(config: &Config, options: store::Options) -> anyhow::Result<Arc<dy
     let Data::Folder(folder) = &config.data else {
         return Err(anyhow!("a memory store ends with its server; there is nothing to open"));
     };
-    ensure!(folder.join(DATABASE).is_file(), "{} holds no store", folder.display());
+    ensure!(folder.join(DATABASE_FILE).is_file(), "{} holds no store", folder.display());
     store::sqlite::open(folder, options)
         .with_context(|| format!("cannot open the store in {}", folder.display()))
 }

@@ -10,6 +10,7 @@ mod control;
 mod credentials;
 mod db;
 mod logging;
+mod moving;
 
 mod dev;
 mod drain;

@@ -19,10 +19,11 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::codec;
 use crate::entropy::Entropy;
+use crate::figures::Figures;
 use crate::id::{Stamp, Uid, Version};
 use crate::key::{Key, KeyBytes, Parts};
 use crate::range::{Direction, Range};
-use crate::table::{BUILTIN, Kind, Record, Table};
+use crate::table::{Kind, Record, Table};
 
 /// The most rows, checks and events that one batch may name.
 pub const BATCH_ROWS_MAX: usize = 8_192;
@@ -57,6 +58,11 @@ pub trait Engine: Send + Sync {
     /// Sends events that no row keeps; their stamp has the sequence number 0.
     fn publish(&self, home: Uid, events: Vec<Event>) -> BoxFuture<'_, Result<Stamp, Failure>>;
 
+    /// Tells what the engine has done and what waits.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+
     /// Refuses further work, finishes what was accepted and lets go of the database and the sink.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -77,7 +83,7 @@ pub struct Options {
 impl Options {
     /// Returns the caller's tables and the engine's own.
     pub fn all_tables(&self) -> Vec<&'static Table> {
-        BUILTIN.iter().chain(&self.tables).copied().collect()
+        crate::table::with_builtin(&self.tables)
     }
 }
 
@@ -93,6 +99,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns the row of a counter.
+    pub fn of_sum(key: KeyBytes, sum: i64) -> Entry {
+        let value = Bytes::copy_from_slice(&sum.to_be_bytes());
+        Entry { key, value, ver: Version::default() }
+    }
+
+    /// Returns the row of a home.
+    pub fn of_home(key: KeyBytes, row: HomeRow) -> Entry {
+        let value = Bytes::copy_from_slice(&row.to_bytes());
+        Entry { key, value, ver: row.version() }
+    }
+
     /// Returns a counter's sum.
     pub fn count(&self) -> i64 {
         count_of(&self.value)

@@ -10,8 +10,10 @@ pub mod clock;
 pub mod codec;
 pub mod engine;
 pub mod entropy;
+pub mod figures;
 pub mod key;
 pub mod memory;
+pub mod moving;
 pub mod postgres;
 pub mod sqlite;
 pub mod table;
@@ -34,6 +36,7 @@ pub use engine::{
     Options, Priority, Put, Sink, Unavailable,
 };
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use figures::Figures;
 pub use key::{Direction, Key, KeyBytes, Parts, Range, Stamp, Uid, Version};
 pub use table::{Index, Kind, Record, Table};
 pub use txn::{Store, Txn, View};

@@ -15,6 +15,7 @@ use crate::engine::{
     Batch, BoxFuture, Committed, Engine, Entry, Event, Failure, HomeRow, Options, Unavailable,
     count_of,
 };
+use crate::figures::Figures;
 use crate::group::{self, CounterWrite, Loaded, Needs, RowWrite, Source, WriteSet};
 use crate::id::{Stamp, Uid, Version};
 use crate::key::{Key, KeyBytes};
@@ -98,6 +99,10 @@ impl Engine for Memory {
             drop(self.read()?);
             self.publisher.publish(self.options.clock.as_ref(), home, events).await
         })
+    }
+
+    fn figures(&self) -> Figures {
+        Figures { sink_waiting: self.publisher.waiting(), ..Figures::default() }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -8,6 +8,7 @@
 mod connect;
 mod held;
 mod lane;
+mod moving;
 mod reader;
 mod schema;
 mod session;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{Batch, BoxFuture, Engine, Entry, Event, Failure, Options, Unavailable};
+use crate::figures::{Figures, Tally};
 use crate::id::{Stamp, Uid};
 use crate::key::Key;
 use crate::publish::Publisher;
@@ -32,7 +34,10 @@ use crate::table::Table;
 use connect::{ConnectError, Connector};
 use lane::Lane;
 use reader::Readers;
+#[cfg(test)]
+pub(crate) use schema::FORMAT;
 
+pub use moving::{export, import};
 pub use tls::TlsFileError;
 
 /// Committer lanes of a node, unless it is told otherwise: while one waits for the disk, others
@@ -132,6 +137,12 @@ pub enum OpenError {
         /// The format of this release.
         known: i32,
     },
+    /// There is a store where an import was to make one.
+    #[error("the database holds a store already; an import needs an empty place")]
+    NotEmpty,
+    /// Somebody makes the tables and does not come to an end.
+    #[error("another process holds the tables of the database, perhaps an import")]
+    Busy,
     /// Another program has tables of the same names.
     #[error("the schema holds tables that were not made by this program")]
     Foreign,
@@ -166,6 +177,7 @@ pub async fn open(config: &Config, options: Options) -> Result<Arc<dyn Engine>, 
 
     let publisher = Arc::new(Publisher::new(options.sink.clone()));
     let options = Options { sink: None, ..options };
+    let tally: Arc<Tally> = Arc::default();
     let (done, watch) = watch::channel(());
     let queues: Vec<Arc<Queue>> =
         (0..config.lane_count.max(1)).map(|_| Arc::new(Queue::new())).collect();
@@ -176,11 +188,12 @@ pub async fn open(config: &Config, options: Options) -> Result<Arc<dyn Engine>, 
             options.clone(),
             config,
             Arc::clone(&connector),
+            Arc::clone(&tally),
             done.clone(),
         );
         tokio::spawn(lane.run());
     }
-    Ok(Arc::new(Postgres { readers, queues, publisher, options, done: watch }))
+    Ok(Arc::new(Postgres { readers, queues, publisher, options, tally, done: watch }))
 }
 
 struct Postgres {
@@ -189,6 +202,7 @@ struct Postgres {
     queues: Vec<Arc<Queue>>,
     publisher: Arc<Publisher>,
     options: Options,
+    tally: Arc<Tally>,
     /// Ends when all lanes have.
     done: watch::Receiver<()>,
 }
@@ -248,6 +262,15 @@ impl Engine for Postgres {
             }
             self.publisher.publish(self.options.clock.as_ref(), home, events).await
         })
+    }
+
+    fn figures(&self) -> Figures {
+        let waiting: usize = self.queues.iter().map(|queue| queue.len()).sum();
+        Figures {
+            waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
+            sink_waiting: self.publisher.waiting(),
+            ..self.tally.figures()
+        }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -88,6 +88,12 @@ impl Publisher {
         self.sink.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns how many messages wait in the sink for its reader.
+    pub(crate) fn waiting(&self) -> u64 {
+        let waiting = self.sink().map_or(0, |sink| sink.max_capacity() - sink.capacity());
+        u64::try_from(waiting).unwrap_or(u64::MAX)
+    }
+
     /// Lets go of the sink, so that its reader comes to the end.
     pub(crate) fn close(&self) {
         *self.sink.write().unwrap_or_else(PoisonError::into_inner) = None;

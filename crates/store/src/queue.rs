@@ -133,6 +133,12 @@ impl Queue {
         self.noticed.notify_one();
     }
 
+    /// Returns how many jobs wait.
+    pub(crate) fn len(&self) -> usize {
+        let waiting = self.lock();
+        waiting.normal.len() + waiting.low.len()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.normal_places.is_closed()
     }

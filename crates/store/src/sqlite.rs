@@ -5,6 +5,8 @@
 //! folder's lock; a commit is acknowledged after its fsync; a read sees all that was acknowledged
 //! before it began.
 
+mod backup;
+mod moving;
 mod reader;
 mod schema;
 mod writer;
@@ -17,18 +19,28 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{Batch, BoxFuture, Engine, Entry, Event, Failure, Options, Unavailable};
+use crate::figures::{Figures, Tally};
 use crate::id::{Stamp, Uid};
 use crate::key::Key;
 use crate::publish::Publisher;
 use crate::queue::{self, Job, Queue};
 use crate::range::{Direction, Range};
 
+pub use backup::{BackupError, backup};
+pub use moving::{export, import};
+
 use reader::Readers;
+#[cfg(test)]
+pub(crate) use schema::FORMAT;
 use schema::Schema;
 use writer::Writer;
 
 /// The database file in the folder.
 pub const DATABASE_FILE: &str = "campanile.db";
+/// The database of an import that has not ended, in the folder that it is for.
+pub const IMPORT_FILE: &str = "campanile.db.import";
+/// The log beside the database. One that is left from another database would be read into it.
+const LOG_FILE: &str = "campanile.db-wal";
 /// The file whose lock says that a process uses the folder.
 pub const LOCK_FILE: &str = "campanile.lock";
 
@@ -38,6 +50,15 @@ pub enum OpenError {
     /// Another process has it open.
     #[error("the folder {} is in use by another process", .0.display())]
     Locked(PathBuf),
+    /// There is a store where an import was to make one.
+    #[error("the folder {} holds a store already; an import needs an empty place", .0.display())]
+    NotEmpty(PathBuf),
+    /// An import that has not ended left its traces.
+    #[error(
+        "an import into {} has not ended: run it again, or remove {IMPORT_FILE} there",
+        .0.display()
+    )]
+    Importing(PathBuf),
     /// A later release wrote it.
     #[error("{} has format {found}, and this release knows formats up to {known}", path.display())]
     Newer {
@@ -86,6 +107,9 @@ fn open_with(
     create_folder(dir).map_err(folder)?;
     let is_new = !dir.join(LOCK_FILE).exists();
     let lock = lock_folder(dir)?;
+    if dir.join(IMPORT_FILE).exists() {
+        return Err(OpenError::Importing(dir.to_path_buf()));
+    }
     let path = dir.join(DATABASE_FILE);
     let schema = Arc::new(Schema::new(options.all_tables()));
     let database = schema.open_writer(&path).inspect_err(|_| {
@@ -98,6 +122,7 @@ fn open_with(
     let publisher = Arc::new(Publisher::new(options.sink.clone()));
     let options = Options { sink: None, ..options };
     let queue = Arc::new(Queue::new());
+    let tally: Arc<Tally> = Arc::default();
     let (done, watch) = watch::channel(());
     let sqlite = Sqlite {
         readers: Readers::new(path, Arc::clone(&schema)),
@@ -105,9 +130,11 @@ fn open_with(
         queue: Arc::clone(&queue),
         publisher: Arc::clone(&publisher),
         options: options.clone(),
+        tally: Arc::clone(&tally),
+        log: dir.join(LOG_FILE),
         done: watch,
     };
-    let writer = Writer { database, schema, queue, publisher, options, fatal, lock, done };
+    let writer = Writer { database, schema, queue, publisher, options, tally, fatal, lock, done };
     let thread = std::thread::Builder::new().name("store-writer".into());
     thread.spawn(move || writer.run()).map_err(folder)?;
     Ok(Arc::new(sqlite))
@@ -164,6 +191,9 @@ struct Sqlite {
     queue: Arc<Queue>,
     publisher: Arc<Publisher>,
     options: Options,
+    tally: Arc<Tally>,
+    /// Where the log is.
+    log: PathBuf,
     /// Ends when the writer has let go of the folder.
     done: watch::Receiver<()>,
 }
@@ -205,6 +235,17 @@ impl Engine for Sqlite {
             }
             self.publisher.publish(self.options.clock.as_ref(), home, events).await
         })
+    }
+
+    fn figures(&self) -> Figures {
+        // Without a log nothing was written since the last start.
+        let log_bytes = fs::metadata(&self.log).map_or(0, |log| log.len());
+        Figures {
+            waiting: u64::try_from(self.queue.len()).unwrap_or(u64::MAX),
+            sink_waiting: self.publisher.waiting(),
+            log_bytes: Some(log_bytes),
+            ..self.tally.figures()
+        }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

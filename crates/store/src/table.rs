@@ -46,6 +46,11 @@ pub static SETTING: Table = Table { name: "setting", kind: Kind::Record, columns
 /// The tables that every engine makes for itself.
 pub static BUILTIN: [&Table; 3] = [&HOME, &EVENT, &SETTING];
 
+/// Returns the tables that a store with these tables of its caller has.
+pub fn with_builtin(tables: &[&'static Table]) -> Vec<&'static Table> {
+    BUILTIN.iter().chain(tables).copied().collect()
+}
+
 /// Length of the time buckets that event rows begin with.
 pub const EVENT_BUCKET_MS: u64 = 5 * 60 * 1000;
 

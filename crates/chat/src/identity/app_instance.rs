@@ -23,6 +23,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
+use crate::history;
 use crate::idempotency::Token;
 use crate::identity::{self, tags};
 use crate::job::{self, Doomed};
@@ -74,6 +75,18 @@ impl Proof for AppInstance {
 }
 
 impl AppInstance {
+    /// Returns the app instance that a history names.
+    pub(crate) fn imported(uid: Uid, line: &history::AppInstance) -> Self {
+        Self {
+            uid,
+            name: line.name.clone(),
+            metadata: line.metadata.clone(),
+            created_ms: line.created.0,
+            updated_ms: line.updated.unwrap_or(line.created).0,
+            retention: None,
+        }
+    }
+
     pub(crate) fn key_of(uid: Uid) -> Key {
         Key::new(&APP_INSTANCE).uid(uid)
     }

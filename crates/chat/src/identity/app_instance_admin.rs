@@ -18,6 +18,7 @@ use crate::check::Proof;
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
+use crate::history::Moment;
 use crate::identity::app_instance;
 use crate::page::Walk;
 use crate::principal::{self, Principal};
@@ -49,6 +50,13 @@ impl Proof for AppInstanceAdmin {
 
     fn refers_to(&self) -> Vec<Uid> {
         vec![self.app_instance, self.admin.uid]
+    }
+}
+
+impl AppInstanceAdmin {
+    /// Returns the admin whom a history names.
+    pub(crate) fn imported(app_instance: Uid, admin: Principal, created: Moment) -> Self {
+        Self { app_instance, admin, created_ms: created.0 }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::expiration::Expiration;
+use crate::history;
 use crate::idempotency::Token;
 use crate::identity::app_instance::{self, AppInstance};
 use crate::identity::{self, app_instance_admin, tags};
@@ -80,6 +81,20 @@ impl Proof for AppInstanceUser {
 }
 
 impl AppInstanceUser {
+    /// Returns the user whom a history names.
+    pub(crate) fn imported(app_instance: Uid, uid: Uid, line: &history::User) -> Self {
+        Self {
+            app_instance,
+            id: line.id.clone(),
+            uid,
+            name: line.name.clone(),
+            metadata: line.metadata.clone(),
+            created_ms: line.created.0,
+            updated_ms: line.updated.unwrap_or(line.created).0,
+            expiration: None,
+        }
+    }
+
     pub(crate) fn key_of(app_instance: Uid, id: &str) -> Key {
         Key::new(&APP_INSTANCE_USER).uid(app_instance).text(id)
     }

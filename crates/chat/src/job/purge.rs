@@ -24,7 +24,7 @@ use crate::messaging::channel_flow::{self, ChannelFlow};
 use crate::messaging::channel_membership::{
     self, CHANNEL_MEMBERSHIP, CHANNEL_MEMBERSHIP_BY_MEMBER, ChannelMembership,
 };
-use crate::messaging::channel_message::CHANNEL_MESSAGE;
+use crate::messaging::channel_message::{CHANNEL_MESSAGE, CHANNEL_MESSAGE_BY_FOREIGN_ID};
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
 use crate::messaging::sub_channel::{ELASTIC_MEMBER, ElasticMember};
 
@@ -68,8 +68,14 @@ impl Below<'_> {
             && self.elastic_members().await?
             && self.records(channel_moderator::remove).await?
             && self.records(channel_ban::remove).await?
-            && self.rows(&CHANNEL_MESSAGE).await?;
+            && self.messages().await?;
         self.own(all).await
+    }
+
+    /// Removes what was said below the uid, and the ids that it had elsewhere.
+    async fn messages(&mut self) -> Result<bool> {
+        let all = self.rows(&CHANNEL_MESSAGE).await?;
+        Ok(all && self.rows(&CHANNEL_MESSAGE_BY_FOREIGN_ID).await?)
     }
 
     /// Takes the members of a deleted elastic channel out of all its sub-channels, one in each step:
@@ -97,7 +103,7 @@ impl Below<'_> {
                 channel_membership::remove(self.tx, &membership).await?;
             }
         }
-        let all = keys.len() < limit && self.rows(&CHANNEL_MESSAGE).await?;
+        let all = keys.len() < limit && self.messages().await?;
         self.own(all).await
     }
 

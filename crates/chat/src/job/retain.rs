@@ -85,10 +85,10 @@ async fn purge(
         // Deleted since it was listed.
         return Ok(Some(channel.id.clone()));
     }
-    let keys = view.keys(&old[place], STEP_ROWS_MAX, Direction::Forward).await?;
+    let keys = view.list(&old[place], STEP_ROWS_MAX, Direction::Forward).await?;
     tx.set_home(home);
     for row in &keys {
-        tx.delete_raw(Key::new(old[place].table()).raw(&row.key));
+        channel_message::forget(tx, row);
     }
     let is_last = homes.get(place + 1).is_none_or(|(next, _)| *next != index);
     let is_all = is_last && keys.len() < STEP_ROWS_MAX;

@@ -31,6 +31,7 @@ use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
 use crate::expiration::Expiration;
+use crate::history;
 use crate::idempotency::Token;
 use crate::identity::{app_instance, tags};
 use crate::job::{self, Doomed};
@@ -143,6 +144,31 @@ fn channel_id(key: &[u8]) -> Option<String> {
 }
 
 impl Channel {
+    /// Returns the channel that a history names.
+    pub(crate) fn imported(
+        app_instance: Uid,
+        uid: Uid,
+        created_by: Principal,
+        line: &history::Channel,
+    ) -> Self {
+        Self {
+            app_instance,
+            id: line.id.clone(),
+            uid,
+            name: line.name.clone(),
+            mode: line.mode.unwrap_or(MODE_DEFAULT),
+            privacy: line.privacy.unwrap_or(PRIVACY_DEFAULT),
+            metadata: line.metadata.clone().filter(|metadata| !metadata.is_empty()),
+            created_by,
+            created_ms: line.created.0,
+            updated_ms: line.updated.unwrap_or(line.created).0,
+            flow: None,
+            expiration: None,
+            elastic: None,
+            sub_channel: None,
+        }
+    }
+
     pub(crate) fn key_of(app_instance: Uid, id: &str) -> Key {
         Key::new(&CHANNEL).uid(app_instance).text(id)
     }

@@ -21,6 +21,7 @@ use crate::check::Proof;
 use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
+use crate::history::Moment;
 use crate::identity::app_instance_admin;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership;
@@ -67,6 +68,17 @@ impl Proof for ChannelBan {
 }
 
 impl ChannelBan {
+    /// Returns what a history says of somebody in a channel of this uid and id.
+    pub(crate) fn imported(
+        (channel, channel_id): (Uid, &str),
+        member: Principal,
+        created_by: Principal,
+        created: Moment,
+    ) -> Self {
+        let channel_id = channel_id.to_owned();
+        Self { channel, channel_id, member, created_by, created_ms: created.0 }
+    }
+
     fn described(self, cx: &Cx, channel: &Channel) -> Described {
         Described {
             member: Some(self.member.identity(cx, channel.app_instance)),

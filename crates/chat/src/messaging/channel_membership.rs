@@ -24,6 +24,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
+use crate::history;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership_preferences::ChannelMembershipPreferences;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
@@ -115,6 +116,25 @@ pub(crate) fn key_if_hidden(channel: Uid, member: Uid) -> Key {
 }
 
 impl ChannelMembership {
+    /// Returns the membership that a history names.
+    pub(crate) fn imported(
+        channel: Uid,
+        member: Principal,
+        invited_by: Principal,
+        line: &history::Membership,
+    ) -> Self {
+        Self {
+            channel,
+            channel_id: line.channel.clone(),
+            sub_channel: None,
+            member,
+            r#type: line.r#type.unwrap_or(ChannelMembershipType::Default),
+            invited_by,
+            created_ms: line.created.0,
+            updated_ms: line.created.0,
+        }
+    }
+
     pub(crate) fn key_of(channel: Uid, member: Uid) -> Key {
         Key::new(&CHANNEL_MEMBERSHIP).uid(channel).uid(member)
     }

@@ -6,13 +6,14 @@
 //! makes them, `channel_message/change.rs` changes and deletes them.
 
 mod change;
+mod foreign;
 mod send;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use store::{
-    Audience, Direction, Key, Kind, Parts, Range, Record, Stamp, Table, Txn, Uid, Version,
+    Audience, Direction, Index, Key, Kind, Parts, Range, Record, Stamp, Table, Txn, Uid, Version,
 };
 use wire::error::text;
 use wire::messaging::{
@@ -44,6 +45,8 @@ pub(crate) static CHANNEL_MESSAGE: Table = Table {
     kind: Kind::Record,
     columns: &["type", "sender", "content", "metadata", "content_type", "state"],
 };
+
+pub(crate) use foreign::{CHANNEL_MESSAGE_BY_FOREIGN_ID, forget};
 
 /// One stored message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,6 +80,9 @@ pub(crate) struct ChannelMessage {
     updated_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<State>,
+    /// The id that it had elsewhere, if it was brought in with one; all others follow from the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    foreign_id: Option<String>,
 }
 
 /// What a message may be instead of just sent.
@@ -104,6 +110,10 @@ impl Record for ChannelMessage {
             Some(stamp) => key.stamp(stamp),
             None => key.stamped(),
         }
+    }
+
+    fn indexes(&self, out: &mut Vec<Index>) {
+        out.extend(self.foreign_index());
     }
 
     fn located(&mut self, key: &[u8], _ver: Version) {
@@ -177,7 +187,7 @@ impl ChannelMessage {
         let created = self.stamp.map(event::time);
         Described {
             channel_arn: Some(cx.channel_arn(channel.app_instance, &channel.id)),
-            message_id: self.stamp.map(|stamp| cx.message_id(self.channel, stamp)),
+            message_id: self.id(cx),
             content: self.content.clone(),
             metadata: self.metadata.clone(),
             r#type: Some(self.r#type),
@@ -295,9 +305,11 @@ async fn open(
     let mut channel = channel::require(cx, tx, channel_arn).await?;
     sub_channel::select(&mut channel, sub_channel_id);
     let home = channel.home();
-    let Some(stamp) = cx.place.message_ids.stamp(home, message_id) else {
-        return Ok((channel, None));
+    let stamp = match cx.place.message_ids.stamp(home, message_id) {
+        Some(stamp) => Some(stamp),
+        None => foreign::stamp(tx, home, message_id).await?,
     };
+    let Some(stamp) = stamp else { return Ok((channel, None)) };
     let caller = cx.actor()?.principal.uid;
     let keys = [ChannelMembership::key_of(home, caller), key_of(home, stamp)];
     tx.load(&keys).await?;

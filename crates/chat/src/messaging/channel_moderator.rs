@@ -21,6 +21,7 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::event::{self, Effect};
+use crate::history::Moment;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_ban;
 use crate::messaging::channel_membership;
@@ -72,6 +73,17 @@ impl Proof for ChannelModerator {
 }
 
 impl ChannelModerator {
+    /// Returns what a history says of somebody in a channel of this uid and id.
+    pub(crate) fn imported(
+        (channel, channel_id): (Uid, &str),
+        moderator: Principal,
+        created_by: Principal,
+        created: Moment,
+    ) -> Self {
+        let channel_id = channel_id.to_owned();
+        Self { channel, channel_id, moderator, created_by, created_ms: created.0 }
+    }
+
     fn described(self, cx: &Cx, channel: &Channel) -> Described {
         Described {
             moderator: Some(self.moderator.identity(cx, channel.app_instance)),

@@ -8,8 +8,11 @@ use std::sync::atomic::Ordering;
 
 use chat::Chat;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 use store::postgres::Counts;
 
 /// The sources of these figures.
@@ -25,13 +28,74 @@ impl fmt::Debug for StoreFigures {
     }
 }
 
+/// Which operation's transactions are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+}
+
+impl StoreFigures {
+    /// Tells what the engine counts: together they give the mean size and time of a group.
+    fn engine(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = self.chat.store_figures();
+        let seconds = figures.commit_time.as_secs_f64();
+        let help = "Batches that wait for a committer of the store";
+        gauge(encoder, "store_queue", help, figures.waiting)?;
+        let help = "Groups of events that wait to be delivered to sockets";
+        gauge(encoder, "sink_groups", help, figures.sink_waiting)?;
+        let help = "Groups that the store has committed, each with one sync";
+        counter(encoder, "store_groups", help, figures.groups)?;
+        let help = "Batches in these groups, each one request or step of a job";
+        counter(encoder, "store_batches", help, figures.batches)?;
+        let help = "Time that these groups took, the sync included";
+        let time = ConstCounter::<f64>::new(seconds);
+        let (name, unit) = ("store_commit", Some(&Unit::Seconds));
+        time.encode(encoder.encode_descriptor(name, help, unit, time.metric_type())?)?;
+        let Some(bytes) = figures.log_bytes else { return Ok(()) };
+        let help = "Size of the write-ahead log of the embedded database";
+        gauge_of(encoder, ("store_log", Some(&Unit::Bytes)), help, bytes)
+    }
+
+    fn conflicts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let family = Family::<Operation, Counter>::default();
+        for (operation, count) in self.chat.conflicts() {
+            family.get_or_create(&Operation { operation }).inc_by(count);
+        }
+        let help = "The same for each operation that has met one";
+        let name = "operation_conflicts";
+        family.encode(encoder.encode_descriptor(name, help, None, family.metric_type())?)
+    }
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    figure: u64,
+) -> fmt::Result {
+    let counter = ConstCounter::<u64>::new(figure);
+    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, figure: u64) -> fmt::Result {
+    gauge_of(encoder, (name, None), help, figure)
+}
+
+fn gauge_of(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, unit): (&str, Option<&Unit>),
+    help: &str,
+    figure: u64,
+) -> fmt::Result {
+    let gauge = ConstGauge::<i64>::new(i64::try_from(figure).unwrap_or(i64::MAX));
+    gauge.encode(encoder.encode_descriptor(name, help, unit, gauge.metric_type())?)
+}
+
 impl Collector for StoreFigures {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let mut tell = |name, help, figure| {
-            let counter = ConstCounter::<u64>::new(figure);
-            let encoder = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            counter.encode(encoder)
-        };
+        self.engine(&mut encoder)?;
+        self.conflicts(&mut encoder)?;
+        let mut tell = |name, help, figure| counter(&mut encoder, name, help, figure);
         let help = "Transactions that were run again because a row has changed that they had read \
                     or guessed";
         tell("transaction_conflicts", help, self.chat.conflict_count())?;

@@ -19,6 +19,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
 use crate::engine::{Batch, Committed, Failure, Options, Unavailable};
+use crate::figures::Tally;
 use crate::group::{self, Judged, Needs, RowWrite, Source};
 use crate::id::{Stamp, Uid, Version};
 use crate::key::Key;
@@ -50,6 +51,7 @@ pub(super) struct Lane {
     options: Options,
     counts: Arc<Counts>,
     settle_time_max: Duration,
+    tally: Arc<Tally>,
     connector: Arc<Connector>,
     session: Option<Session>,
     /// Dropped when the lane has ended.
@@ -92,6 +94,7 @@ impl Lane {
         options: Options,
         config: &Config,
         connector: Arc<Connector>,
+        tally: Arc<Tally>,
         done: watch::Sender<()>,
     ) -> Lane {
         let uid = Uid::random(options.entropy.as_ref());
@@ -103,6 +106,7 @@ impl Lane {
             options,
             counts,
             settle_time_max,
+            tally,
             connector,
             session: None,
             _done: done,
@@ -115,7 +119,12 @@ impl Lane {
         while let Some(jobs) = self.queue.next().await {
             let jobs = jobs.into_iter().map(|job| (job.batch, job.answer));
             let (group, answers): (Vec<Batch>, Vec<Answer>) = jobs.unzip();
-            match self.commit(&group).await {
+            let begun = Instant::now();
+            let outcome = self.commit(&group).await;
+            if outcome.is_ok() {
+                self.tally.note(group.len(), begun.elapsed());
+            }
+            match outcome {
                 Ok(judged) => self.acknowledge(judged, answers).await,
                 Err(Broken::Again(cause)) => refuse(answers, &unwritable(cause)),
                 Err(Broken::Undone(cause)) => refuse(answers, &Failure::Unavailable(cause)),

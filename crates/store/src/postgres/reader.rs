@@ -30,7 +30,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(6);
 /// A connection that the server has closed shows it at its next use only.
 const TRIES_MAX: usize = 2;
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 pub(super) struct Readers {
     connector: Arc<Connector>,
@@ -250,7 +250,7 @@ async fn read(session: &Session, asks: Vec<Ask<'_>>) -> Result<Vec<Vec<Row>>, Er
     Ok(answers)
 }
 
-fn entry(row: &Row, kind: Kind, keys_only: bool) -> Result<Entry, Error> {
+pub(super) fn entry(row: &Row, kind: Kind, keys_only: bool) -> Result<Entry, Error> {
     let key = KeyBytes::from(session::bytes(row, 0)?);
     let (value, ver) = match kind {
         Kind::Record | Kind::Index => {

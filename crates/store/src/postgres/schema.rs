@@ -11,7 +11,7 @@ use crate::range::Direction;
 use crate::table::{Kind, Table};
 
 /// The number of the format that this release writes.
-const FORMAT: i32 = 1;
+pub(crate) const FORMAT: i32 = 1;
 /// Holds the format number, and is locked while a node makes what is missing.
 const FORMAT_TABLE: &str = "store_format";
 /// Two nodes may meet while they make the first table.
@@ -129,25 +129,15 @@ pub(super) async fn create(session: &Session, tables: &[&Table]) -> Result<(), O
             session.client().batch_execute("ROLLBACK").await.map_err(OpenError::Database)?;
         }
         if !met_another || tries == CREATE_TRIES_MAX {
-            return outcome;
+            return outcome.map_err(busy);
         }
     }
 }
 
 async fn try_create(session: &Session, tables: &[&Table]) -> Result<(), OpenError> {
     let client = session.client();
-    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
-    let present = "SELECT count(*) FILTER (WHERE relname = $1), \
-                   count(*) FILTER (WHERE relname = ANY($2)) FROM pg_class \
-                   WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
     client.batch_execute("BEGIN").await.map_err(OpenError::Database)?;
-    let row =
-        client.query_one(present, &[&FORMAT_TABLE, &names]).await.map_err(OpenError::Database)?;
-    let ours: i64 = row.try_get(0).map_err(OpenError::Database)?;
-    let of_our_names: i64 = row.try_get(1).map_err(OpenError::Database)?;
-    if ours == 0 && of_our_names > 0 {
-        return Err(OpenError::Foreign);
-    }
+    is_there(session, tables).await?;
     let begin = format!(
         "CREATE TABLE IF NOT EXISTS {FORMAT_TABLE} (number int4 NOT NULL); \
          LOCK TABLE {FORMAT_TABLE} IN ACCESS EXCLUSIVE MODE; \
@@ -161,10 +151,59 @@ async fn try_create(session: &Session, tables: &[&Table]) -> Result<(), OpenErro
     if found > FORMAT {
         return Err(OpenError::Newer { found, known: FORMAT });
     }
+    let statements = tables_sql(tables) + "COMMIT";
+    client.batch_execute(&statements).await.map_err(OpenError::Database)
+}
+
+/// Tells a lock that was held for as long as all tries took.
+fn busy(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Database(cause) if cause.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            OpenError::Busy
+        }
+        error => error,
+    }
+}
+
+/// Tells whether there is a store; tables of our names that are no store's are refused.
+pub(super) async fn is_there(session: &Session, tables: &[&Table]) -> Result<bool, OpenError> {
+    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
+    let present = "SELECT count(*) FILTER (WHERE relname = $1), \
+                   count(*) FILTER (WHERE relname = ANY($2)) FROM pg_class \
+                   WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+    let row = session.client().query_one(present, &[&FORMAT_TABLE, &names]).await;
+    let row = row.map_err(OpenError::Database)?;
+    let ours: i64 = row.try_get(0).map_err(OpenError::Database)?;
+    let of_our_names: i64 = row.try_get(1).map_err(OpenError::Database)?;
+    if ours == 0 && of_our_names > 0 {
+        return Err(OpenError::Foreign);
+    }
+    Ok(ours > 0)
+}
+
+/// Returns the SQL that begins a transaction and makes everything in it, where there is nothing.
+pub(super) fn create_all(tables: &[&Table]) -> String {
+    let format = format!(
+        "BEGIN; CREATE TABLE {FORMAT_TABLE} (number int4 NOT NULL); \
+         INSERT INTO {FORMAT_TABLE} VALUES ({FORMAT});\n"
+    );
+    format + &tables_sql(tables)
+}
+
+/// Returns the SQL that takes rows in the binary form of COPY.
+pub(super) fn copy(table: &Table) -> String {
+    let columns = match table.kind {
+        Kind::Record | Kind::Index => "k, ver, v",
+        Kind::Counter => "k, n",
+        Kind::Home => HOME_COLUMNS,
+    };
+    format!("COPY {} ({columns}) FROM STDIN BINARY", quoted(table.name))
+}
+
+fn tables_sql(tables: &[&Table]) -> String {
     let mut statements: String = tables.iter().map(|table| table_sql(table)).collect();
     statements.extend(tables.iter().filter(|table| table.kind == Kind::Record).map(|t| view(t)));
-    statements.push_str("COMMIT");
-    client.batch_execute(&statements).await.map_err(OpenError::Database)
+    statements
 }
 
 /// Rows that every commit of a home or counter writes anew find room beside their old place.

@@ -53,7 +53,8 @@ impl Readers {
         keys_only: bool,
     ) -> Result<Vec<Vec<Entry>>, Unavailable> {
         let read = |reader: &Connection| {
-            let list = |range| self.list(reader, range, limit, direction, keys_only);
+            let schema = &self.schema;
+            let list = |range| list(schema, reader, range, limit, direction, keys_only);
             ranges.iter().map(list).collect()
         };
         self.snapshot(ranges.len(), read).await
@@ -92,30 +93,30 @@ impl Readers {
         let mut rows = statement.query([key.bytes()])?;
         rows.next()?.map(|row| entry(row, sql.kind, false)).transpose()
     }
+}
 
-    fn list(
-        &self,
-        reader: &Connection,
-        range: &Range,
-        limit: usize,
-        direction: Direction,
-        keys_only: bool,
-    ) -> rusqlite::Result<Vec<Entry>> {
-        let sql = self.schema.sql(range.table())?;
-        let Some(Span { low, high }) = range.span(direction) else { return Ok(Vec::new()) };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement =
-            reader.prepare_cached(sql.scan(direction, keys_only, high.is_none()))?;
-        let mut rows = match &high {
-            Some(high) => statement.query(params![&low[..], limit, &high[..]])?,
-            None => statement.query(params![&low[..], limit])?,
-        };
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(entry(row, sql.kind, keys_only)?);
-        }
-        Ok(found)
+/// Returns rows of a range.
+pub(super) fn list(
+    schema: &Schema,
+    reader: &Connection,
+    range: &Range,
+    limit: usize,
+    direction: Direction,
+    keys_only: bool,
+) -> rusqlite::Result<Vec<Entry>> {
+    let sql = schema.sql(range.table())?;
+    let Some(Span { low, high }) = range.span(direction) else { return Ok(Vec::new()) };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = reader.prepare_cached(sql.scan(direction, keys_only, high.is_none()))?;
+    let mut rows = match &high {
+        Some(high) => statement.query(params![&low[..], limit, &high[..]])?,
+        None => statement.query(params![&low[..], limit])?,
+    };
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(entry(row, sql.kind, keys_only)?);
     }
+    Ok(found)
 }
 
 fn in_snapshot<T>(

@@ -13,7 +13,7 @@ use crate::sqlite::OpenError;
 use crate::table::{EVENT, Kind, Table};
 
 /// The number of the file format that this release writes.
-pub(super) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
 
 const PAGE_BYTES: i64 = 4_096;
 /// Pages of the log after which a commit also folds it into the database: 14 MiB. The log's index
@@ -27,6 +27,8 @@ const MMAP_BYTES_MAX: i64 = 256 << 20;
 /// SQLite walks the whole table of its cache after commits that split a page, so more costs time.
 const WRITER_CACHE_KIB: i64 = 16 << 10;
 const READER_CACHE_KIB: i64 = 8 << 10;
+/// Rows that come in no order of keys find the pages that they belong to here.
+const IMPORT_CACHE_KIB: i64 = 128 << 10;
 /// How long a statement waits for a tool that holds the file, such as a backup.
 const BUSY_TIMEOUT_MS: i64 = 5_000;
 /// Prepared statements that a connection keeps; more than the tables have.
@@ -155,6 +157,22 @@ impl Schema {
         Ok(reader)
     }
 
+    /// Opens a file that nobody else sees before it is whole: nothing in it is undone or synced on
+    /// the way.
+    pub(super) fn open_import(&self, path: &Path) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut import = Connection::open_with_flags(path, flags)?;
+        configure(&import, IMPORT_CACHE_KIB)?;
+        import.pragma_update(None, "page_size", PAGE_BYTES)?;
+        import.pragma_update(None, "journal_mode", "OFF")?;
+        import.pragma_update(None, "synchronous", "OFF")?;
+        import.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        self.create(&mut import)?;
+        Ok(import)
+    }
+
     fn create(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let transaction = writer.transaction()?;
         for table in &self.tables {
@@ -241,6 +259,16 @@ fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> r
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+/// Returns the SQL that writes a row which is not there yet.
+pub(super) fn insert(table: &Table) -> String {
+    let (columns, values) = match table.kind {
+        Kind::Record | Kind::Index => ("k, ver, v", "?1, ?2, ?3"),
+        Kind::Counter => ("k, n", "?1, ?2"),
+        Kind::Home => (HOME_COLUMNS, "?1, ?2, ?3, ?4, ?5"),
+    };
+    format!("INSERT INTO {} ({columns}) VALUES ({values})", quoted(table.name))
 }
 
 fn quoted(name: &str) -> String {

@@ -10,11 +10,13 @@ use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi, params};
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{Batch, Committed, Failure, HomeRow, Options, Unavailable};
+use crate::figures::Tally;
 use crate::group::{self, CounterWrite, Judged, Loaded, Needs, RowWrite, Source, WriteSet};
 use crate::id::{Stamp, Uid};
 use crate::publish::Publisher;
@@ -43,6 +45,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) options: Options,
+    pub(super) tally: Arc<Tally>,
     pub(super) fatal: Fatal,
     pub(super) lock: File,
     pub(super) done: watch::Sender<()>,
@@ -75,7 +78,11 @@ impl Writer {
         while let Some(jobs) = self.queue.take() {
             let jobs = jobs.into_iter().map(|job| (job.batch, job.answer));
             let (group, answers): (Vec<Batch>, Vec<Answer>) = jobs.unzip();
+            let (batch_count, begun) = (group.len(), Instant::now());
             let outcome = self.commit(group);
+            if outcome.is_ok() {
+                self.tally.note(batch_count, begun.elapsed());
+            }
             if self.conclude(outcome, answers).is_break() {
                 break;
             }

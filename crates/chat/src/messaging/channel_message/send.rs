@@ -86,6 +86,7 @@ fn new_message(
         target,
         edited_ms: None,
         updated_ms: None,
+        foreign_id: None,
         state: (verdict == Verdict::Fail).then_some(State::Failed),
     }
 }

@@ -29,6 +29,7 @@ fn fixture() -> Fixture {
     let schema = Arc::new(Schema::new(options.all_tables()));
     let (tell, fatal) = mpsc::channel();
     let writer = Writer {
+        tally: Arc::default(),
         database: schema.open_writer(&dir.path().join("test.db")).expect("opens"),
         schema,
         queue: Arc::new(Queue::new()),
