@@ -11,7 +11,7 @@ import pytest
 from support import clients
 from support.clients import everything
 from support.http import Connection, get_plain
-from support.server import Server, TlsSide, run
+from support.server import Server, TlsSide, eventually, run
 from support.sigv4 import Key, Request
 from support.sockets import Closed, open_socket
 from support.world import World
@@ -116,6 +116,17 @@ def test_what_becomes_due_is_done_when_the_clock_is_answered(dev):
     assert dev.metric("job_steps_total") == settled
 
 
+def test_a_clock_that_is_stopped_shows_one_time_until_it_runs_again(dev):
+    world = World(dev)
+    there = post(dev, "/clock", advance="1d", then="stop")
+    assert post(dev, "/clock", advance="0s") == there
+    made = world.identity.describe_app_instance_user(AppInstanceUserArn=world.user("alice"))["AppInstanceUser"]
+    assert made["CreatedTimestamp"] == moment(there)
+    assert moment(post(dev, "/clock", advance="1ms")) - moment(there) == timedelta(milliseconds=1)
+    runs = moment(post(dev, "/clock", advance="0s", then="run"))
+    eventually(lambda: moment(post(dev, "/clock", advance="0s")) > runs, "the clock goes on")
+
+
 def test_a_purge_is_over_when_the_clock_is_answered(dev):
     world = World(dev)
     alice = world.user("alice")
@@ -131,7 +142,7 @@ def test_a_purge_is_over_when_the_clock_is_answered(dev):
 @pytest.mark.parametrize("body", [
     b"", b"31d", b"[]", b"{}", b'{"advance": 31}', b'{"advance": "31"}', b'{"advance": "-1d"}', b'{"advance": "1.5h"}',
     b'{"advance": "1w"}', b'{"advance": "36501d"}', b'{"advance": "99999999999999999999d"}',
-    b'{"advance": "1d", "now": "2030-01-01T00:00:00Z"}',
+    b'{"advance": "1d", "now": "2030-01-01T00:00:00Z"}', b'{"advance": "1d", "then": "rest"}',
 ], ids=repr)
 def test_a_wrong_change_of_the_clock_is_told_and_changes_nothing(dev, body):
     before = moment(post(dev, "/clock", advance="0s"))

@@ -6,6 +6,7 @@ import pytest
 
 from support import clients
 from support.clients import refusal
+from support.server import eventually
 from support.world import Fence
 
 pytestmark = pytest.mark.any_engine
@@ -129,3 +130,70 @@ def test_a_batch_is_told_one_by_one(world, owner, alice, bob, carol):
     heard = told(fence.before(socket)[0])
     assert [kind for kind, _ in heard] == ["CREATE_CHANNEL_MEMBERSHIP"] * 2
     assert len(set(heard)) == 1
+
+
+def counts(world, channel, bearer):
+    return sorted(item["MembershipCount"] for item in sub_channels(world, channel, bearer))
+
+
+def test_members_are_moved_into_a_new_sub_channel_and_hear_it_from_then_on(world, owner):
+    members = world.users(*(f"member-{index}" for index in range(5)))
+    fence = Fence(world, *members)
+    channel = elastic(world, owner, target=4)
+    sockets = [world.connect(member) for member in members]
+    first = [add(world, channel, owner, member) for member in members[:4]][0]
+    fence.before(*sockets)
+    second = add(world, channel, owner, members[4])
+    eventually(lambda: counts(world, channel, owner) == [2, 3], "the members are spread")
+    heard = dict(zip(members, fence.before(*sockets)))
+    # He may have been moved before the join of the last one was told, and hears that then too.
+    moved = {member: event for member, events in heard.items() for event in events
+             if event.type == "UPDATE_CHANNEL_MEMBERSHIP"}
+    [(member, event)] = moved.items()
+    assert event.message_type == "SYSTEM"
+    assert set(event.headers) == {"x-amz-chime-event-type", "x-amz-chime-message-type"}
+    payload = event.payload
+    assert (payload["ChannelArn"], payload["Member"]["Arn"], payload["SubChannelId"]) == (channel, member, second)
+    assert payload["InvitedBy"]["Arn"] == owner
+    assert payload["Type"] == "DEFAULT"
+    with refusal("Forbidden"):
+        world.send(channel, member, SubChannelId=first)
+    world.send(channel, member, "moved", SubChannelId=second)
+    stayed = next(other for other in members[:4] if other != member)
+    world.send(channel, stayed, "stayed", SubChannelId=first)
+    heard = dict(zip(members, fence.before(*sockets)))
+    said = {member: [event.payload["Content"] for event in events] for member, events in heard.items()}
+    assert said == {other: ["moved"] if other in (member, members[4]) else ["stayed"] for other in members}
+    again = world.connect(member)
+    world.send(channel, members[4], "again", SubChannelId=second)
+    assert [event.payload["Content"] for event in fence.before(again)[0]] == ["again"]
+
+
+def test_a_small_sub_channel_goes_and_its_moderator_is_told_why(world, owner):
+    members = world.users(*(f"member-{index}" for index in range(5)))
+    fence = Fence(world, owner, *members)
+    channel = elastic(world, owner, target=4)
+    first = [add(world, channel, owner, member) for member in members[:4]][0]
+    second = add(world, channel, owner, members[4])
+    eventually(lambda: counts(world, channel, owner) == [2, 3], "the members are spread")
+    for sub_channel in (first, second):
+        world.messaging.create_channel_membership(
+            ChannelArn=channel, MemberArn=owner, Type="DEFAULT", SubChannelId=sub_channel, ChimeBearer=owner)
+    world.send(channel, members[4], "soon gone", SubChannelId=second)
+    socket = world.connect(owner)
+    for member in world.members(channel, owner, SubChannelId=second):
+        if member != "owner":
+            world.leave(channel, owner, f"{world.arn}/user/{member}")
+    [left] = [member for member in world.members(channel, owner, SubChannelId=first) if member != "owner"][:1]
+    world.leave(channel, owner, f"{world.arn}/user/{left}")
+    eventually(lambda: [item["SubChannelId"] for item in sub_channels(world, channel, owner)] == [first],
+               "the small one is gone")
+    events = [event for event in fence.before(socket)[0] if event.payload["Member"]["Arn"] == owner]
+    [event] = [event for event in events if event.type == "DELETE_CHANNEL_MEMBERSHIP"]
+    assert event.headers["x-amz-chime-event-reason"] == "subchannel_DELETED"
+    assert event.payload["SubChannelId"] == second
+    with refusal("Forbidden"):
+        world.contents(channel, owner, SubChannelId=second)
+    world.send(channel, owner, "still here", SubChannelId=first)
+    assert [event.payload["Content"] for event in fence.before(socket)[0]] == ["still here"]
+    assert counts(world, channel, owner) == [3]

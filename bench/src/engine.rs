@@ -100,15 +100,23 @@ pub(crate) struct Rules(Chat);
 
 impl Rules {
     pub(crate) async fn open(engine: Arc<dyn Engine>) -> Result<Rules> {
+        Rules::open_with(engine, chat::Quotas::default()).await
+    }
+
+    pub(crate) async fn open_with(engine: Arc<dyn Engine>, quotas: chat::Quotas) -> Result<Rules> {
         let options = chat::Options {
             region: REGION.to_owned(),
             account: ACCOUNT.to_owned(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             resume_window_ms: chat::RESUME_WINDOW_MS,
-            quotas: chat::Quotas::default(),
+            quotas,
         };
         Ok(Rules(Chat::open(engine, options).await?))
+    }
+
+    pub(crate) fn chat(&self) -> &Chat {
+        &self.0
     }
 
     /// Does what follows the signature's check.

@@ -6,6 +6,7 @@
 
 mod churn;
 mod cpu;
+mod elastic;
 mod engine;
 mod fsync;
 mod history;
@@ -39,6 +40,8 @@ enum Job {
     Sends(sends::Options),
     /// Senders in one channel while members join and leave.
     Churn(churn::Options),
+    /// A million members in one elastic channel.
+    Elastic(elastic::Options),
     /// The rate at which the disk syncs, which no durable answer can pass.
     Fsync(fsync::Options),
     /// A store of millions of rows beside one that is nearly empty.
@@ -67,6 +70,7 @@ fn main() -> Result<()> {
     match Cli::parse().job {
         Job::Sends(options) => sends::run(&options),
         Job::Churn(options) => churn::run(&options),
+        Job::Elastic(options) => elastic::run(&options),
         Job::Fsync(options) => fsync::run(&options),
         Job::Scale(options) => scale::run(&options),
         Job::History(options) => history::run(&options),

@@ -80,6 +80,10 @@ impl Recorder {
         Recorder { engine, reads: Mutex::default(), last: Mutex::default() }
     }
 
+    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
     /// Forgets what was read so far.
     pub(crate) fn begin(&self) {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -113,9 +113,8 @@ pub(crate) fn leave(channel: &str, member: &str, by: &str) -> Request {
 
 /// Returns a new message of a seat.
 pub(crate) fn send(seat: &Seat) -> Request {
-    let content = content();
     let body = json!({
-        "Content": content, "Type": "STANDARD", "Persistence": "PERSISTENT",
+        "Content": content(), "Type": "STANDARD", "Persistence": "PERSISTENT",
         "ClientRequestToken": token(),
     });
     let path = format!("/channels/{}/messages", label(&seat.channel));
@@ -133,12 +132,12 @@ pub(crate) fn label(arn: &str) -> String {
     arn.replace(':', "%3A").replace('/', "%2F")
 }
 
-fn arn(answer: &Value, member: &str) -> Result<String> {
+pub(crate) fn arn(answer: &Value, member: &str) -> Result<String> {
     Ok(answer[member].as_str().with_context(|| format!("no {member} in the answer"))?.to_owned())
 }
 
 /// Returns a request token that this run has not used.
-fn token() -> String {
+pub(crate) fn token() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -20,12 +20,16 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 @dataclass(frozen=True)
 class Event:
-    """One frame: its two header values and its payload, parsed (times stay strings)."""
+    """One frame: its two header values and its payload, parsed (times stay strings), and all of its headers."""
 
     type: str
     message_type: str
     payload: dict | None
     text: str
+
+    @property
+    def headers(self):
+        return json.loads(self.text)["Headers"]
 
 
 @dataclass(frozen=True)

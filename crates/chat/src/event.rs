@@ -88,6 +88,10 @@ pub(crate) enum Kind {
     CreateChannelMembership,
     DeleteChannelMembership,
     BatchCreateChannelMembership,
+    /// A plain member of an elastic channel was moved to another sub-channel.
+    UpdateChannelMembership,
+    /// A moderator's sub-channel was removed, and his membership with it.
+    SubChannelDeleted,
     UpdateChannel,
     DeleteChannel,
 }
@@ -104,10 +108,21 @@ impl Kind {
             Self::FailedCreateChannelMessage => "FAILED_CREATE_CHANNEL_MESSAGE",
             Self::FailedUpdateChannelMessage => "FAILED_UPDATE_CHANNEL_MESSAGE",
             Self::CreateChannelMembership => "CREATE_CHANNEL_MEMBERSHIP",
-            Self::DeleteChannelMembership => "DELETE_CHANNEL_MEMBERSHIP",
+            Self::DeleteChannelMembership | Self::SubChannelDeleted => "DELETE_CHANNEL_MEMBERSHIP",
             Self::BatchCreateChannelMembership => "BATCH_CREATE_CHANNEL_MEMBERSHIP",
+            Self::UpdateChannelMembership => "UPDATE_CHANNEL_MEMBERSHIP",
             Self::UpdateChannel => "UPDATE_CHANNEL",
             Self::DeleteChannel => "DELETE_CHANNEL",
+        }
+    }
+}
+
+impl Kind {
+    /// Returns why it happened, where that is told.
+    const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::SubChannelDeleted => Some("subchannel_DELETED"),
+            _ => None,
         }
     }
 }
@@ -186,6 +201,8 @@ pub(crate) fn time(stamp: Stamp) -> Timestamp {
 
 /// The type of a message event is the message's own; everything else is the system's.
 const SYSTEM: &str = "SYSTEM";
+/// The header that tells why a membership ended, where that is told.
+const EVENT_REASON: &str = "x-amz-chime-event-reason";
 
 impl Event {
     /// Returns the WebSocket text of this event, or nothing for an internal one.
@@ -208,6 +225,8 @@ impl Event {
                 wire::event::frame(kind.as_str(), SYSTEM, &headers, Some(&**channel))
             }
             Payload::Membership { kind, membership } => {
+                let reason = kind.reason().map(|reason| (EVENT_REASON, reason));
+                let headers: Vec<_> = headers.into_iter().chain(reason).collect();
                 wire::event::frame(kind.as_str(), SYSTEM, &headers, Some(&**membership))
             }
             Payload::Memberships { kind, memberships } => {

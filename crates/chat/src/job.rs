@@ -1,5 +1,5 @@
-//! Work that is left for later: what lies below a deleted resource, what expires, and rows that
-//! leave by time.
+//! Work that is left for later: what lies below a deleted resource, what expires, members of elastic
+//! channels that are moved, and rows that leave by time.
 //!
 //! Invariants: the batch that deletes a resource puts its purge job, so nothing below a deleted uid
 //! is forgotten; a job acts for one uid and cannot touch a successor under the same name. Jobs of
@@ -8,6 +8,7 @@
 //! has more to do goes to the end of the line; its last step removes its row.
 
 mod backlog;
+mod balance;
 mod expire;
 mod purge;
 mod retain;
@@ -24,6 +25,7 @@ use crate::error::Result;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{self, Quotas};
 use crate::messaging::channel::Channel;
+use balance::{Balance, Cursor};
 use retain::Pass;
 
 pub use backlog::Backlog;
@@ -41,6 +43,8 @@ pub(crate) enum Task {
     Expire(Expiring),
     /// Removes messages that are past the retention of their app instance.
     Retain(Pass),
+    /// Moves members of an elastic channel into or out of a sub-channel, whose job it is.
+    Balance(Balance),
 }
 
 /// What may expire, as its record is found. The uid of the job tells whether it is still the same.
@@ -94,8 +98,8 @@ impl Proof for Job {
     fn beside(&self) -> Option<Key> {
         match &self.task {
             Task::Expire(expiring) => Some(expiring.record_key()),
-            // The app instance of the latter may have been deleted since.
-            Task::Purge(_) | Task::Retain(_) => None,
+            // The app instance or channel of the latter may have been deleted since.
+            Task::Purge(_) | Task::Retain(_) | Task::Balance(_) => None,
         }
     }
 
@@ -140,6 +144,32 @@ pub(crate) fn expire(tx: &mut Txn, uid: Uid, expiring: Expiring, due_ms: i64) {
 /// Puts the job that enforces the retention of an app instance from `due_ms` on.
 pub(crate) fn retain(tx: &mut Txn, app_instance: Uid, due_ms: i64) {
     put(tx, &Job { uid: app_instance, task: Task::Retain(Pass::default()), due_ms });
+}
+
+/// Puts the job that moves members into a new sub-channel of an elastic channel.
+pub(crate) fn balance(cx: &Cx, tx: &mut Txn, channel: &Channel, sub_channel: Uid) {
+    put_balance(tx, channel, sub_channel, cx.now_ms);
+}
+
+/// Puts the job that judges a sub-channel from which members go: one job for all who go in a moment.
+pub(crate) fn judge_later(cx: &Cx, tx: &mut Txn, channel: &Channel, sub_channel: Uid) {
+    put_balance(tx, channel, sub_channel, slot_ms(cx.now_ms, limits::BALANCE_DELAY_MS));
+}
+
+fn put_balance(tx: &mut Txn, channel: &Channel, sub_channel: Uid, due_ms: i64) {
+    let balance = Balance {
+        app_instance: channel.app_instance,
+        channel: channel.uid,
+        channel_id: channel.id.clone(),
+        cursor: Cursor::default(),
+    };
+    put(tx, &Job { uid: sub_channel, task: Task::Balance(balance), due_ms });
+}
+
+/// Returns the next time that is a multiple of `every_ms`: jobs of one uid that are put until then
+/// are one.
+fn slot_ms(now_ms: i64, every_ms: i64) -> i64 {
+    (now_ms / every_ms + 1).saturating_mul(every_ms)
 }
 
 fn put(tx: &mut Txn, job: &Job) {
@@ -218,6 +248,9 @@ impl Chat {
             }
             Task::Expire(expiring) => expire::step(&cx, &mut tx, &job, expiring).await?,
             Task::Retain(pass) => retain::step(&cx, &view, &mut tx, &job, pass).await?,
+            Task::Balance(balance) => {
+                balance::step(&cx, &view, &mut tx, &job, balance).await?;
+            }
         }
         Ok(Some(tx))
     }
@@ -263,10 +296,11 @@ pub(crate) async fn commit(tx: Txn, name: &'static str) -> Result<Step> {
     match tx.commit(name).await {
         Ok(_) => Ok(Step::Worked),
         Err(Failure::Conflict(_)) => Ok(Step::Overtaken),
-        // A job frees places and takes none, so that no quota is ever in its way.
+        // A job takes no place but the one that it has read to be free, so that no quota is ever in
+        // its way.
         Err(failure) => Err(dispatch::refused(failure, &Quotas::default())),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

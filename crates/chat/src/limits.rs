@@ -213,6 +213,15 @@ pub(crate) const RETENTION_PASS_MS: i64 = 6 * 60 * 60 * 1_000;
 pub(crate) const RETENTION_CHANNELS_PER_STEP: usize = 100;
 /// How long a job rests whose step failed, so that it does not hold up the others.
 pub(crate) const JOB_RETRY_MS: i64 = 60 * 1_000;
+/// How long a sub-channel that somebody left is not judged, so that leaves at one time make one job.
+pub(crate) const BALANCE_DELAY_MS: i64 = 1_000;
+/// How long a sub-channel that is too small, while the others have no room, is not judged again.
+pub(crate) const BALANCE_REST_MS: i64 = 60 * 1_000;
+/// How far above its minimum a sub-channel is judged when somebody leaves: those who leave at the
+/// same moment do not see each other.
+pub(crate) const BALANCE_LEAVES_AT_ONCE: i64 = 256;
+/// Members among whom a step of balancing looks for a plain one.
+pub(crate) const BALANCE_KEYS_PER_STEP: usize = 16;
 /// Due jobs that are counted for the figures: from there on it is not the number that matters.
 pub(crate) const BACKLOG_ROWS_MAX: usize = 1_000;
 

@@ -38,6 +38,8 @@ pub(crate) struct World {
 pub(crate) struct Heard {
     pub(crate) audience: Audience,
     pub(crate) event_type: String,
+    /// Why it happened, where that is told.
+    pub(crate) reason: Option<String>,
     pub(crate) payload: Value,
     pub(crate) effect: Option<Effect>,
 }
@@ -63,7 +65,15 @@ impl World {
     }
 
     pub(crate) async fn with_quotas(quotas: Quotas) -> Self {
-        let mut world = Self::over(quotas, store::memory::open).await;
+        Self::on(store::memory::open, quotas).await
+    }
+
+    /// Returns a world with an app instance over the store that `open_engine` opens.
+    pub(crate) async fn on(
+        open_engine: impl FnOnce(store::Options) -> Arc<dyn Engine>,
+        quotas: Quotas,
+    ) -> Self {
+        let mut world = Self::over(quotas, open_engine).await;
         world.app_instance = world.create_app_instance("app").await;
         world
     }
@@ -85,6 +95,25 @@ impl World {
         let chat = open(engine.clone(), &clock, 2, quotas).await;
         let app_instance = String::new();
         Self { chat, clock, engine, app_instance, events, tokens: 0 }
+    }
+
+    /// Ends everything but the rows, and opens it again.
+    pub(crate) async fn reopen(
+        &mut self,
+        open_engine: impl FnOnce(store::Options) -> Arc<dyn Engine>,
+    ) {
+        let quotas = self.chat.0.place.quotas.clone();
+        self.engine.close().await;
+        let (sink, events) = mpsc::channel(GROUPS_MAX);
+        self.events = events;
+        let options = store::Options {
+            tables: crate::tables(),
+            clock: self.clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(4)),
+            sink: Some(sink),
+        };
+        self.engine = Arc::new(Counting::new(open_engine(options)));
+        self.chat = open(self.engine.clone(), &self.clock, 5, quotas).await;
     }
 
     /// Sends a request that is signed with the root key and returns what the front is given for it.
@@ -385,9 +414,11 @@ fn hear(told: Told) -> Heard {
         .frame
         .map_or(Value::Null, |frame| serde_json::from_slice(&frame).expect("frames are JSON"));
     let payload = frame["Payload"].as_str().unwrap_or("null");
+    let reason = frame["Headers"]["x-amz-chime-event-reason"].as_str();
     Heard {
         audience: told.audience,
         event_type: frame["Headers"]["x-amz-chime-event-type"].as_str().unwrap_or("").to_owned(),
+        reason: reason.map(str::to_owned),
         payload: serde_json::from_str(payload).expect("payloads are JSON"),
         effect: told.effect,
     }

@@ -24,6 +24,7 @@ mod clock;
 
 pub(crate) use admin::DevAdmin;
 pub(crate) use clock::DevClock;
+use clock::Pace;
 
 /// A stack and the clock that its rules see.
 #[derive(Clone)]
@@ -62,10 +63,10 @@ impl Dev {
     }
 
     /// Puts the clock forward and does what is due then. Returns what it shows.
-    async fn advance(&self, by_ms: u64) -> Result<u64, AdvanceError> {
+    async fn advance(&self, by_ms: u64, pace: Option<Pace>) -> Result<u64, AdvanceError> {
         let _turn = self.turn.lock().await;
         let Current { stack, clock } = self.now();
-        clock.advance(by_ms).map_err(AdvanceError::TooFar)?;
+        clock.advance(by_ms, pace).map_err(AdvanceError::TooFar)?;
         let done = jobs::run_until_idle(&stack.chat, &stack.metrics).await;
         done.map_err(AdvanceError::Failed)?;
         Ok(clock.now_ms())

@@ -17,6 +17,9 @@ struct Written<'a> {
     /// The type; a new message where nothing stands, or nothing at all for nodes alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a str>,
+    /// Why it happened, where that is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     /// Who is told; the members of the row's home where nothing stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     audience: Option<Heard>,
@@ -44,6 +47,7 @@ struct Written<'a> {
 #[derive(Deserialize)]
 struct Read {
     event: Option<String>,
+    reason: Option<String>,
     audience: Option<Heard>,
     of: Option<Stamp>,
     #[serde(rename = "in")]
@@ -129,6 +133,7 @@ impl<'a> Written<'a> {
 
     fn telling(&mut self, kind: Kind, payload: String) {
         self.event = Some(kind.as_str());
+        self.reason = kind.reason();
         self.payload = Some(payload);
     }
 }
@@ -151,7 +156,7 @@ pub(super) enum Telling {
     /// The message of that stamp is gone; this is what was told of it.
     Deleted { event: String, kind: String, of: Stamp, payload: Option<String> },
     /// What was told.
-    Payload { event: String, payload: String },
+    Payload { event: String, reason: Option<String>, payload: String },
 }
 
 /// Reads the row of an event below `home` in the commit `at`; nothing when it cannot be read.
@@ -173,7 +178,7 @@ pub(super) fn read(row: &[u8], home: Uid, at: Stamp) -> Option<Reference> {
             let kind = row.message_type.unwrap_or_else(|| SYSTEM.to_owned());
             Telling::Deleted { event, kind, of, payload }
         }
-        (Some(payload), _) => Telling::Payload { event, payload },
+        (Some(payload), _) => Telling::Payload { event, reason: row.reason, payload },
         (None, channel) => {
             let channel = channel.map(|(app_instance, id)| ChannelName { app_instance, id });
             Telling::Message { event, of, channel, is_sub: row.sub }

@@ -13,7 +13,7 @@ use wire::event::EVENT_ID;
 use wire::messaging::{ChannelMessage as Described, ChannelMessageStatus};
 
 use super::reference::{self, Reference, Telling};
-use super::{Effect, Event, Place, SYSTEM, type_of};
+use super::{EVENT_REASON, Effect, Event, Place, SYSTEM, type_of};
 use crate::Chat;
 use crate::cx::Cx;
 use crate::error::Result;
@@ -117,10 +117,10 @@ pub(crate) fn row(entry: &Entry) -> Option<Row> {
 
 fn tell(cx: &Cx, row: Row, message: Option<&ChannelMessage>) -> Told {
     let Row { place, reference: Reference { audience, effect, told } } = row;
+    let id = place.id(&cx.place.event_ids);
+    let id = id.as_deref().map(|id| (EVENT_ID, id));
     let frame = |event: &str, kind: &str, payload: Option<&str>| {
-        let id = place.id(&cx.place.event_ids);
-        let headers: Vec<(&str, &str)> = id.iter().map(|id| (EVENT_ID, id.as_str())).collect();
-        wire::event::frame_of_text(event, kind, &headers, payload)
+        wire::event::frame_of_text(event, kind, id.as_slice(), payload)
     };
     let of_message = |event: &str, message: &Described| {
         let payload = wire::event::payload_text(message);
@@ -128,7 +128,11 @@ fn tell(cx: &Cx, row: Row, message: Option<&ChannelMessage>) -> Told {
     };
     let frame = match told {
         Telling::Nothing => None,
-        Telling::Payload { event, payload } => Some(frame(&event, SYSTEM, Some(&payload))),
+        Telling::Payload { event, reason, payload } => {
+            let reason = reason.as_deref().map(|reason| (EVENT_REASON, reason));
+            let headers: Vec<_> = id.into_iter().chain(reason).collect();
+            Some(wire::event::frame_of_text(&event, SYSTEM, &headers, Some(&payload)))
+        }
         Telling::Deleted { event, kind, payload, .. } => {
             payload.map(|payload| frame(&event, &kind, Some(&payload)))
         }

@@ -44,6 +44,11 @@ async fn of_channel(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
         let home = tx.get_entry(key).await?.map(|home| home.home());
         last = last.into_iter().chain(home).max_by_key(|home| home.last_message_ms);
     }
+    // A sub-channel that balancing removed took its messages with it.
+    if let Some(gone_ms) = channel.elastic.as_ref().and_then(|own| own.gone_message_ms) {
+        let last = last.get_or_insert_default();
+        last.last_message_ms = last.last_message_ms.max(Some(gone_ms));
+    }
     let due_ms = channel.due_ms(last.as_ref());
     if due_ms > cx.now_ms {
         rest(tx, &mut channel, due_ms);

@@ -5,7 +5,7 @@
 //! it first; the uid's own counters and its home go last, in a batch that touches nothing else.
 //! Event rows are left to time.
 
-use store::{Direction, Entry, Key, Parts, Range, Record, Table, Txn, Uid, Unavailable, View};
+use store::{Direction, Entry, Key, Range, Record, Table, Txn, Uid, Unavailable, View};
 
 use crate::access_key;
 use crate::cx::Cx;
@@ -18,6 +18,7 @@ use crate::identity::app_instance_user_endpoint;
 use crate::identity::tags::RESOURCE_TAG;
 use crate::job::{Doomed, Left};
 use crate::limits::{RESOURCE_COUNT, STEP_ROWS_MAX};
+use crate::messaging::channel::lookup::Named;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_ban::{self, CHANNEL_BAN_BY_MEMBER, ChannelBan};
 use crate::messaging::channel_flow::{self, ChannelFlow};
@@ -145,7 +146,7 @@ impl Below<'_> {
     /// Takes the user or bot out of one channel, whose home gives order to what its members hear;
     /// once out of all, removes what else is below.
     async fn principal(&mut self, cx: &Cx, app_instance: Uid) -> Result<Left> {
-        let Some((index, uid, id)) = self.first_channel().await? else {
+        let Some((index, Named { uid, id })) = self.first_channel().await? else {
             self.tx.set_home(self.uid);
             let all = self.records(app_instance_user_endpoint::remove).await?
                 && self.access_keys().await?;
@@ -192,20 +193,16 @@ impl Below<'_> {
         Ok(Left::More)
     }
 
-    /// Returns the first channel that the uid is in, moderates or is banned from: index row, uid
-    /// and id.
-    async fn first_channel(&self) -> Result<Option<(Key, Uid, String)>> {
+    /// Returns the first channel that the uid is in, moderates or is banned from, and its index row.
+    async fn first_channel(&self) -> Result<Option<(Key, Named)>> {
         for table in
             [&CHANNEL_MEMBERSHIP_BY_MEMBER, &CHANNEL_MODERATOR_BY_MODERATOR, &CHANNEL_BAN_BY_MEMBER]
         {
             let range = Range::prefix(Key::new(table).uid(self.uid));
             if let Some(row) = self.view.list(&range, 1, Direction::Forward).await?.pop() {
-                let mut parts = Parts::new(&row.key);
-                let channel = parts.uid().and_then(|_| parts.uid());
-                let channel =
-                    channel.ok_or_else(|| Unavailable::new("an index key cannot be read"))?;
-                let id = String::from_utf8_lossy(&row.value).into_owned();
-                return Ok(Some((Key::new(table).raw(&row.key), channel, id)));
+                let unreadable = || Unavailable::new("an index key cannot be read");
+                let named = Named::of(&row).ok_or_else(unreadable)?;
+                return Ok(Some((Key::new(table).raw(&row.key), named)));
             }
         }
         Ok(None)

@@ -26,7 +26,7 @@ async fn delete_user(world: &World, user: &str) {
 }
 
 /// Returns the only record of a kind that satisfies `is_it`.
-async fn only<R: Record>(world: &World, is_it: impl Fn(&R) -> bool) -> R {
+pub(crate) async fn only<R: Record>(world: &World, is_it: impl Fn(&R) -> bool) -> R {
     let all = Range::prefix(Key::new(R::TABLE));
     let rows = world.chat.0.store.view().list(&all, usize::MAX, Direction::Forward).await;
     let rows = rows.expect("the store answers");
@@ -35,6 +35,13 @@ async fn only<R: Record>(world: &World, is_it: impl Fn(&R) -> bool) -> R {
     let record = found.pop().expect("is there");
     assert!(found.is_empty(), "it is the only one");
     record
+}
+
+/// Returns the job that is due first.
+pub(crate) async fn first_job(world: &World) -> Job {
+    let all = Range::prefix(Key::new(&JOB));
+    let jobs = world.chat.0.store.view().list(&all, 1, Direction::Forward).await;
+    jobs.expect("the store answers")[0].decode().expect("is readable")
 }
 
 async fn user_uid(world: &World, id: &str) -> Uid {
@@ -260,9 +267,7 @@ async fn of_two_nodes_that_prepare_the_same_step_one_is_overtaken() {
     let other = world.other_node().await;
     let mut race_count = 0;
     while world.row_count(&JOB).await > 0 {
-        let due = Range::prefix(Key::new(&JOB));
-        let due = world.chat.0.store.view().list(&due, 1, Direction::Forward).await;
-        let job: Job = due.expect("the store answers")[0].decode().expect("is readable");
+        let job = first_job(&world).await;
         let ours = world.chat.prepare(&job).await.expect("is read").expect("the job is there");
         let theirs = other.prepare(&job).await.expect("is read").expect("the job is there");
         assert_eq!(commit(theirs, "job_step").await.expect("is judged"), Step::Worked);
@@ -383,3 +388,6 @@ async fn sweep_is_done_once_by_two_nodes() {
     assert_eq!(commit(ours, "sweep_step").await.expect("is judged"), Step::Worked);
     assert_eq!(commit(theirs, "sweep_step").await.expect("is judged"), Step::Overtaken);
 }
+
+mod stops;
+mod successors;

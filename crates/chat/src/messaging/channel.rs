@@ -238,6 +238,8 @@ pub(crate) fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) {
     if let Some(elastic) = &channel.elastic {
         tx.add(limits::ELASTIC_CHANNELS.key(channel.app_instance), -1, None);
         for &uid in &elastic.sub_channels {
+            // Joins and sends there belong to its home, and have checked that the channel is there.
+            tx.hold(uid);
             job::purge(cx, tx, Doomed::SubChannel, uid);
         }
     }

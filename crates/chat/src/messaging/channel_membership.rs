@@ -3,18 +3,18 @@
 //! Key: channel and member, both by uid, so a re-created user is no member. Indexes: the member's
 //! channels (whose row's version is the join), and the hidden members of a channel. The counters of
 //! channel and member equal the rows. What a member set for himself goes with his membership.
-//! Several at once: `batch.rs`.
+//! Several at once: `batch.rs`; who is there: `read.rs`.
 
 mod batch;
+mod read;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
-use store::{Audience, Direction, Entry, Index, Key, Kind, Range, Record, Table, Txn, Uid};
+use store::{Audience, Index, Key, Kind, Record, Table, Txn, Uid};
 use wire::messaging::{
-    ChannelMembership as Described, ChannelMembershipSummary, ChannelMembershipType,
-    CreateChannelMembership, CreateChannelMembershipRequest, CreateChannelMembershipResponse,
-    DeleteChannelMembership, DeleteChannelMembershipRequest, DescribeChannelMembership,
-    DescribeChannelMembershipRequest, DescribeChannelMembershipResponse, ListChannelMemberships,
-    ListChannelMembershipsRequest, ListChannelMembershipsResponse,
+    ChannelMembership as Described, ChannelMembershipType, CreateChannelMembership,
+    CreateChannelMembershipRequest, CreateChannelMembershipResponse, DeleteChannelMembership,
+    DeleteChannelMembershipRequest,
 };
 use wire::time::Timestamp;
 
@@ -30,9 +30,11 @@ use crate::messaging::channel_membership_preferences::ChannelMembershipPreferenc
 use crate::messaging::channel_read_marker::ChannelReadMarker;
 use crate::messaging::sub_channel::{self, Assignment, ElasticMember, assign};
 use crate::messaging::{channel_ban, channel_moderator};
-use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, limits};
+
+pub(crate) use read::shown_members;
+pub(crate) use transfer::{expel, transfer};
 
 pub(crate) static CHANNEL_MEMBERSHIP: Table = Table {
     name: "channel_membership",
@@ -197,10 +199,10 @@ pub(crate) async fn type_of(
 }
 
 /// Names the home of what is put into the sub-channels that were assigned, and puts the channel if
-/// it has got another one.
-fn grow(tx: &mut Txn, channel: &Channel, assignment: &Assignment) {
-    tx.set_home(if assignment.has_grown { channel.uid } else { channel.home() });
-    if assignment.has_grown {
+/// it has got another one or keeps one.
+fn set_home(tx: &mut Txn, channel: &Channel, assignment: &Assignment) {
+    tx.set_home(if assignment.has_changed { channel.uid } else { channel.home() });
+    if assignment.has_changed {
         tx.put(channel);
     }
 }
@@ -252,6 +254,7 @@ pub(crate) async fn leave(
     channel: &Channel,
     membership: &ChannelMembership,
 ) -> Result<()> {
+    sub_channel::note_leave(cx, tx, channel, membership.home()).await?;
     remove(tx, membership).await?;
     let effect = Effect::Leave { channel: membership.home(), user: membership.member.uid };
     let kind = event::Kind::DeleteChannelMembership;
@@ -272,6 +275,12 @@ pub(crate) async fn leave_all(
     // What several sub-channels hear of has the order of the channel.
     tx.set_home(if let [home] = homes[..] { home } else { channel.uid });
     let mut count = 0;
+    let rows = |home: &Uid| {
+        let counter = limits::SUB_CHANNEL_MEMBERSHIPS.key(*home);
+        let counter = channel.elastic.is_some().then_some(counter);
+        [Some(ChannelMembership::key_of(*home, member)), counter].into_iter().flatten()
+    };
+    tx.load(&homes.iter().flat_map(rows).collect::<Vec<Key>>()).await?;
     for home in homes {
         if channel.elastic.is_some() {
             tx.hold(home);
@@ -291,6 +300,7 @@ pub(crate) async fn remove(tx: &mut Txn, membership: &ChannelMembership) -> Resu
         remove_ordinary(tx, membership);
         return Ok(());
     };
+    tx.hold(member);
     tx.delete(membership);
     tx.add(limits::SUB_CHANNEL_MEMBERSHIPS.key(sub_channel), -1, None);
     ElasticMember::leave(tx, channel, sub_channel, member).await
@@ -366,10 +376,10 @@ impl Handle<CreateChannelMembership> for Chat {
             return Err(Error::forbidden());
         }
         if channel.elastic.is_some() {
-            let mut assignment = Assignment::of(tx, &channel).await?;
+            let mut assignment = Assignment::default();
             let wanted = (input.r#type, sub_channel_id);
             assign(cx, tx, &mut channel, &mut assignment, member.uid, wanted).await?;
-            grow(tx, &channel, &assignment);
+            set_home(tx, &channel, &assignment);
         } else if exists {
             return Err(already_member());
         } else {
@@ -390,112 +400,6 @@ impl Handle<CreateChannelMembership> for Chat {
 
 pub(crate) fn already_member() -> Error {
     Error::conflict("The user or bot is a member of the channel already")
-}
-
-impl Handle<DescribeChannelMembership> for Chat {
-    async fn handle(
-        cx: &Cx,
-        tx: &mut Txn,
-        input: &DescribeChannelMembershipRequest,
-    ) -> Result<Reply<DescribeChannelMembershipResponse>> {
-        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
-        access::require(cx, tx, Action::ReadMembers, &channel).await?;
-        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
-        let absent = || Error::not_found("channel membership");
-        let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
-        let member = member.ok_or_else(absent)?;
-        let membership: Option<ChannelMembership> =
-            tx.get(&ChannelMembership::key_of(channel.home(), member.uid)).await?;
-        let mut membership = membership.ok_or_else(absent)?;
-        membership.member = member;
-        let channel_membership = Some(membership.described(cx, &channel));
-        Ok(Reply::Ready(DescribeChannelMembershipResponse { channel_membership }))
-    }
-}
-
-impl Handle<ListChannelMemberships> for Chat {
-    async fn handle(
-        cx: &Cx,
-        tx: &mut Txn,
-        input: &ListChannelMembershipsRequest,
-    ) -> Result<Reply<ListChannelMembershipsResponse>> {
-        let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
-        let r#type = input.r#type.unwrap_or(ChannelMembershipType::Default);
-        let (action, table) = match r#type {
-            ChannelMembershipType::Default => (Action::ReadMembers, &CHANNEL_MEMBERSHIP),
-            ChannelMembershipType::Hidden => {
-                (Action::ReadHiddenMembers, &CHANNEL_MEMBERSHIP_HIDDEN)
-            }
-        };
-        access::require(cx, tx, action, &channel).await?;
-        sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
-        let home = channel.home();
-        let mut walk = Walk::start(
-            cx,
-            &[b"ListChannelMemberships", &home.0, r#type.as_str().as_bytes()],
-            Range::prefix(Key::new(table).uid(home)),
-            Direction::Forward,
-            input.max_results,
-            input.next_token.as_deref(),
-        )?;
-        let view = tx.view();
-        let mut channel_memberships = Vec::new();
-        loop {
-            let rows = walk.read(&view).await?;
-            if rows.is_empty() {
-                break;
-            }
-            let members = members(&view, &channel, r#type, &rows).await?;
-            for (row, member) in rows.iter().zip(members) {
-                if !walk.has_room() {
-                    break;
-                }
-                walk.pass(row, member.is_some());
-                channel_memberships.extend(member.map(|member| ChannelMembershipSummary {
-                    member: Some(member.identity(cx, channel.app_instance)),
-                }));
-            }
-        }
-        Ok(Reply::Ready(ListChannelMembershipsResponse {
-            channel_arn: Some(channel.arn(cx)),
-            channel_memberships: Some(channel_memberships),
-            next_token: walk.next_token(cx),
-        }))
-    }
-}
-
-/// Returns for each row the live member that it shows, under his name of today; nothing for a row
-/// of the other type and for one whose user was deleted or is another by now.
-async fn members(
-    view: &store::View,
-    channel: &Channel,
-    r#type: ChannelMembershipType,
-    rows: &[Entry],
-) -> Result<Vec<Option<Principal>>> {
-    if r#type == ChannelMembershipType::Default {
-        return shown_members(view, channel.app_instance, rows.iter()).await;
-    }
-    let key = |row: &Entry| Key::new(&CHANNEL_MEMBERSHIP).raw(&row.key);
-    let memberships = view.get_many(&rows.iter().map(key).collect::<Vec<_>>()).await?;
-    let hidden = |row: Option<ChannelMembership>| row.filter(ChannelMembership::is_hidden);
-    let hidden = memberships.into_iter().map(|row| hidden(row).map(|row| row.member));
-    principal::live(view, channel.app_instance, &hidden.collect::<Vec<_>>()).await
-}
-
-/// Returns for each row of memberships the live member that it shows to everybody in the channel.
-pub(crate) async fn shown_members(
-    view: &store::View,
-    app_instance: Uid,
-    rows: impl Iterator<Item = &Entry>,
-) -> Result<Vec<Option<Principal>>> {
-    let shown = rows.map(|row| {
-        let membership: ChannelMembership = row.decode()?;
-        Ok((!membership.is_hidden()).then_some(membership.member))
-    });
-    let shown = shown.collect::<std::result::Result<Vec<_>, store::Unavailable>>()?;
-    principal::live(view, app_instance, &shown).await
 }
 
 impl Handle<DeleteChannelMembership> for Chat {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use store::{Direction, Key, Parts, Range, Txn, Uid, View};
+use store::{Direction, Key, Range, Txn, Uid, View};
 use wire::arn::Resource;
 use wire::messaging::{
     GetMessagingSessionEndpoint, GetMessagingSessionEndpointRequest,
@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::messaging::channel::Channel;
+use crate::messaging::channel::lookup::Named;
 use crate::messaging::channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER;
 use crate::messaging::channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR;
 use crate::messaging::sub_channel::ElasticMember;
@@ -155,10 +156,8 @@ async fn below(view: &View, range: Range) -> Result<Vec<(Uid, u64, String)>> {
     loop {
         let rows = view.list(&rest, limits::SESSION_ROWS_PER_READ, Direction::Forward).await?;
         for row in &rows {
-            let mut parts = Parts::new(&row.key);
-            let channel = parts.uid().and_then(|_| parts.uid());
-            let id = String::from_utf8_lossy(&row.value).into_owned();
-            all.extend(channel.map(|channel| (channel, row.ver.stamp().seq, id)));
+            let named = Named::of(row);
+            all.extend(named.map(|Named { uid, id }| (uid, row.ver.stamp().seq, id)));
         }
         match rows.last() {
             Some(last) if rows.len() == limits::SESSION_ROWS_PER_READ => {

@@ -3,9 +3,11 @@
 //! The channel's record names them, since every request reads it and each of its changes is checked
 //! by whoever read it. The uid of a sub-channel is the home of its messages and memberships, as an
 //! ordinary channel's own uid is. Invariants: a plain member is in one of them, and in none that is
-//! fuller than the channel wants; a moderator is in those that he chose.
+//! fuller than the channel wants; a moderator is in those that he chose; the last one stays.
 
 mod assignment;
+mod balance;
+mod latest;
 mod member;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,8 @@ use crate::page::Page;
 use crate::{Chat, ids, limits};
 
 pub(crate) use assignment::{Assignment, assign};
+pub(crate) use balance::{Counts, note_leave};
+pub(crate) use latest::Latest;
 pub(crate) use member::{ELASTIC_MEMBER, ElasticMember};
 
 /// What makes a channel an elastic one.
@@ -34,6 +38,15 @@ pub(crate) struct Elastic {
     minimum_percentage: i32,
     /// The live ones, in the order in which they came.
     pub(crate) sub_channels: Vec<Uid>,
+    /// Those of them that members are moved into; see `balance.rs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    filling: Vec<Uid>,
+    /// Those of them that members are moved out of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    draining: Vec<Uid>,
+    /// The time of the last message in any that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gone_message_ms: Option<u64>,
 }
 
 impl Elastic {
@@ -65,6 +78,9 @@ impl Elastic {
             target_memberships: wanted.target_memberships_per_sub_channel,
             minimum_percentage: wanted.minimum_membership_percentage,
             sub_channels: vec![cx.new_uid()],
+            filling: Vec::new(),
+            draining: Vec::new(),
+            gone_message_ms: None,
         }))
     }
 
@@ -80,7 +96,7 @@ impl Elastic {
     pub(crate) fn memberships_max(&self, cx: &Cx, is_moderator: bool) -> i64 {
         match is_moderator {
             true => cx.max(&limits::SUB_CHANNEL_MEMBERSHIPS),
-            false => i64::from(self.target_memberships),
+            false => self.target(),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! An engine that counts its calls, so that a test can hold what an operation costs, and that lets
-//! commits fail as it is told.
+//! An engine that counts its calls and rows, so that a test can hold what an operation costs, and that
+//! lets commits fail as it is told, or loses their outcome.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use store::{
@@ -23,18 +23,44 @@ pub(crate) struct Counting {
     gets: AtomicU32,
     scans: AtomicU32,
     commits: AtomicU32,
+    rows: AtomicUsize,
     failures: Mutex<VecDeque<Failure>>,
+    losses: AtomicU32,
 }
 
 impl Counting {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
         let none = AtomicU32::default;
-        Self { engine, gets: none(), scans: none(), commits: none(), failures: Mutex::default() }
+        Self {
+            engine,
+            gets: none(),
+            scans: none(),
+            commits: none(),
+            rows: AtomicUsize::default(),
+            failures: Mutex::default(),
+            losses: none(),
+        }
     }
 
     /// Lets the next commits fail, so many as are given; nothing of them is written.
     pub(crate) fn fail(&self, failures: impl IntoIterator<Item = Failure>) {
         self.failures.lock().expect("no test panics in here").extend(failures);
+    }
+
+    /// Lets the outcome of the next commit be lost: it is written, and its caller does not learn it.
+    pub(crate) fn lose_outcome(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lets outcomes be told again.
+    pub(crate) fn tell_outcomes(&self) {
+        self.losses.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns the rows since the last look: those that were asked for by key, found in ranges,
+    /// checked and changed.
+    pub(crate) fn take_rows(&self) -> usize {
+        self.rows.swap(0, Ordering::Relaxed)
     }
 
     /// Returns the calls since the last look.
@@ -50,6 +76,7 @@ impl Engine for Counting {
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Option<Entry>>, Unavailable>> {
         self.gets.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(keys.len(), Ordering::Relaxed);
         self.engine.get(keys)
     }
 
@@ -61,12 +88,26 @@ impl Engine for Counting {
         keys_only: bool,
     ) -> BoxFuture<'a, Result<Vec<Vec<Entry>>, Unavailable>> {
         self.scans.fetch_add(1, Ordering::Relaxed);
-        self.engine.scan(ranges, limit, direction, keys_only)
+        Box::pin(async move {
+            let found = self.engine.scan(ranges, limit, direction, keys_only).await?;
+            let row_count: usize = found.iter().map(Vec::len).sum();
+            self.rows.fetch_add(ranges.len() + row_count, Ordering::Relaxed);
+            Ok(found)
+        })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Stamp, Failure>> {
         self.commits.fetch_add(1, Ordering::Relaxed);
+        let changes = batch.adds.len() + batch.puts.len() + batch.deletes.len();
+        self.rows.fetch_add(batch.checks.len() + changes, Ordering::Relaxed);
         let failure = self.failures.lock().expect("no test panics in here").pop_front();
+        let is_lost = |left: u32| left.checked_sub(1);
+        if self.losses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_lost).is_ok() {
+            return Box::pin(async move {
+                self.engine.commit(batch).await?;
+                Err(Failure::Unknown(Unavailable::new("the connection broke")))
+            });
+        }
         match failure {
             Some(failure) => Box::pin(std::future::ready(Err(failure))),
             None => self.engine.commit(batch),

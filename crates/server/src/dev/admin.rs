@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use wire::time::Timestamp;
 
-use super::clock::parse_duration;
+use super::clock::{Pace, parse_duration};
 use super::{AdvanceError, Dev};
 use crate::admin::{Admin, PLAIN};
 use crate::drain::Drain;
@@ -33,6 +33,8 @@ pub(crate) struct DevAdmin {
 #[serde(deny_unknown_fields)]
 struct Advance {
     advance: String,
+    /// Whether it stands still from then on; left out, nothing changes.
+    then: Option<Pace>,
 }
 
 impl Service for DevAdmin {
@@ -66,7 +68,7 @@ impl DevAdmin {
         let asked: Advance = serde_json::from_slice(&bytes)
             .map_err(|_| wrong(r#"the body is not like {"advance": "31d"}"#.to_owned()))?;
         let by_ms = parse_duration(&asked.advance).map_err(wrong)?;
-        match self.dev.advance(by_ms).await {
+        match self.dev.advance(by_ms, asked.then).await {
             Ok(now_ms) => Ok(now(now_ms)),
             Err(AdvanceError::TooFar(problem)) => Err(wrong(problem)),
             Err(AdvanceError::Failed(error)) => {

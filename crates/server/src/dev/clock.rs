@@ -1,8 +1,11 @@
-//! The clock of `dev`, which runs like any other and can be put forward.
+//! The clock of `dev`, which runs like any other, can be put forward and can be stopped, so that a test
+//! meets the very millisecond at which something ends.
 //!
 //! Invariant: it never goes back, and stays within what the rules can reckon with.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
 
 use store::{Clock, SystemClock};
 
@@ -15,25 +18,59 @@ const AHEAD_DAYS_MAX: u64 = 36_500;
 
 /// The machine's clock, ahead by what it was advanced.
 #[derive(Debug, Default)]
-pub(crate) struct DevClock {
-    ahead_ms: AtomicU64,
+pub(crate) struct DevClock(Mutex<Hands>);
+
+#[derive(Debug, Default)]
+struct Hands {
+    ahead_ms: u64,
+    /// What it shows as long as it is stopped.
+    stopped_ms: Option<u64>,
+}
+
+/// Whether the clock goes on by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Pace {
+    Run,
+    Stop,
+}
+
+impl Hands {
+    fn now_ms(&self) -> u64 {
+        self.stopped_ms.unwrap_or_else(|| SystemClock.now_ms().saturating_add(self.ahead_ms))
+    }
 }
 
 impl DevClock {
-    /// Puts the clock forward.
-    pub(crate) fn advance(&self, by_ms: u64) -> Result<(), String> {
-        let sum = |ahead_ms: u64| {
-            ahead_ms.checked_add(by_ms).filter(|sum| *sum <= AHEAD_DAYS_MAX * DAY_MS)
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the clock forward, and stops it there or lets it run from there.
+    pub(crate) fn advance(&self, by_ms: u64, pace: Option<Pace>) -> Result<(), String> {
+        let mut hands = self.hands();
+        let ahead_ms = hands.ahead_ms.checked_add(by_ms);
+        let ahead_ms = ahead_ms.filter(|sum| *sum <= AHEAD_DAYS_MAX * DAY_MS);
+        let too_far = || format!("the clock goes at most {AHEAD_DAYS_MAX} days ahead");
+        let ahead_ms = ahead_ms.ok_or_else(too_far)?;
+        let now_ms = hands.now_ms().saturating_add(by_ms);
+        let stops = match pace {
+            Some(pace) => pace == Pace::Stop,
+            None => hands.stopped_ms.is_some(),
         };
-        let moved = self.ahead_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sum);
-        let too_far = |_| format!("the clock goes at most {AHEAD_DAYS_MAX} days ahead");
-        moved.map(drop).map_err(too_far)
+        hands.ahead_ms = ahead_ms;
+        if hands.stopped_ms.is_some() && !stops {
+            // It goes on from where it stood, unless the machine's clock is further.
+            hands.ahead_ms = now_ms.saturating_sub(SystemClock.now_ms());
+        }
+        hands.stopped_ms = stops.then_some(now_ms);
+        Ok(())
     }
 }
 
 impl Clock for DevClock {
     fn now_ms(&self) -> u64 {
-        SystemClock.now_ms().saturating_add(self.ahead_ms.load(Ordering::SeqCst))
+        self.hands().now_ms()
     }
 }
 
@@ -76,8 +113,8 @@ mod tests {
     fn the_clock_goes_forward_and_not_out_of_reach() {
         let clock = DevClock::default();
         let before_ms = SystemClock.now_ms();
-        clock.advance(DAY_MS).unwrap();
-        clock.advance(DAY_MS).unwrap();
+        clock.advance(DAY_MS, None).unwrap();
+        clock.advance(DAY_MS, None).unwrap();
         assert!(clock.now_ms() >= before_ms + 2 * DAY_MS);
         let there_ms = clock.now_ms();
         for by_ms in [
@@ -85,9 +122,25 @@ mod tests {
             parse_duration("99999999999999999d").unwrap_or(u64::MAX),
             u64::MAX,
         ] {
-            assert!(clock.advance(by_ms).is_err());
+            assert!(clock.advance(by_ms, None).is_err());
         }
         assert!(clock.now_ms() < there_ms + DAY_MS);
-        clock.advance(36_498 * DAY_MS).unwrap();
+        clock.advance(36_498 * DAY_MS, None).unwrap();
+    }
+
+    #[test]
+    fn a_stopped_clock_moves_by_what_it_is_advanced_alone() {
+        let clock = DevClock::default();
+        clock.advance(DAY_MS, Some(Pace::Stop)).unwrap();
+        let there_ms = clock.now_ms();
+        for (by_ms, pace, expected_ms) in
+            [(0, None, there_ms), (1, None, there_ms + 1), (2, Some(Pace::Stop), there_ms + 3)]
+        {
+            clock.advance(by_ms, pace).unwrap();
+            assert_eq!(clock.now_ms(), expected_ms);
+        }
+        clock.advance(5, Some(Pace::Run)).unwrap();
+        assert!(clock.now_ms() >= there_ms + 8, "it goes on from where it stood");
+        assert!(clock.now_ms() < there_ms + DAY_MS);
     }
 }

@@ -97,7 +97,7 @@ async fn sort(
         // Its sub-channels bound it.
         room = i64::MAX;
     }
-    let mut assignment = Assignment::of(tx, channel).await?;
+    let mut assignment = Assignment::default();
     let mut sorted = Sorted::default();
     for (index, (arn, one)) in arns.iter().zip(&named).enumerate() {
         let is_repeated = match one {
@@ -121,7 +121,7 @@ async fn sort(
             Err(refusal) => sorted.refused.push(entry(arn, refusal)),
         }
     }
-    if assignment.has_grown {
+    if assignment.has_changed {
         tx.put(&*channel);
     }
     Ok(sorted)

@@ -100,6 +100,25 @@ impl ElasticMember {
         Ok(())
     }
 
+    /// Takes note that `member` was moved to another sub-channel.
+    pub(crate) async fn transfer(
+        tx: &mut Txn,
+        channel: Uid,
+        member: Uid,
+        from: Uid,
+        to: Uid,
+    ) -> Result<()> {
+        let found: Option<Self> = tx.get(&Self::key_of(channel, member)).await?;
+        let Some(mut record) = found else { return Ok(()) };
+        record
+            .sub_channels
+            .iter_mut()
+            .filter(|place| **place == from)
+            .for_each(|place| *place = to);
+        tx.put(&record);
+        Ok(())
+    }
+
     /// Takes note that `member` is no longer in `sub_channel`.
     pub(crate) async fn leave(
         tx: &mut Txn,

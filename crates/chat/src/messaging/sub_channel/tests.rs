@@ -407,3 +407,6 @@ async fn message_in_any_sub_channel_puts_off_the_end_of_the_channel() {
         assert_eq!(world.get(&below(&channel, ""), &owner).await.is_ok(), is_there);
     }
 }
+
+mod balance;
+mod large;
