@@ -82,7 +82,7 @@ pub(super) async fn step(
     }
     let counts = Counts::of(tx, &elastic).await?;
     let (sub_channel, cursor) = (job.uid, balance.cursor.clone());
-    let mut step = Step { cx, view, tx, job, balance, channel, elastic, counts, sub_channel };
+    let mut step = Step { cx, view, tx, balance, channel, elastic, counts, sub_channel };
     if step.elastic.is_draining(sub_channel) {
         step.drain(cursor).await
     } else if step.elastic.is_filling(sub_channel) {
@@ -97,7 +97,6 @@ struct Step<'a> {
     cx: &'a Cx,
     view: &'a View,
     tx: &'a mut Txn,
-    job: &'a Job,
     balance: &'a Balance,
     channel: Channel,
     /// The channel's own, as the step leaves it.
@@ -107,18 +106,19 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Begins to drain a sub-channel that is too small, if the others have room.
+    /// Begins to drain a sub-channel that is too small, if the others have room: the job's own, or one
+    /// that waits for the place that became free in it.
     fn judge(&mut self) {
-        if !self.counts.is_small(&self.elastic, self.sub_channel) {
-            return;
+        let own = self.sub_channel;
+        if let Some(goes) = self.counts.dispensable(&self.elastic, own) {
+            self.elastic.start_draining(goes);
+            self.put_channel();
+            self.tx.hold(goes);
+            self.put(goes, self.cx.now_ms, Cursor::default());
+        } else if self.counts.is_small(&self.elastic, own) {
+            self.tx.set_home(own);
+            self.rest();
         }
-        if !self.counts.is_dispensable(&self.elastic, self.sub_channel) {
-            self.tx.set_home(self.sub_channel);
-            return self.rest();
-        }
-        self.elastic.start_draining(self.sub_channel);
-        self.put_channel();
-        self.go_on(Cursor::default());
     }
 
     /// Moves one member out of the sub-channel, then the moderators, then removes it.
@@ -244,17 +244,17 @@ impl Step<'_> {
     }
 
     fn go_on(&mut self, cursor: Cursor) {
-        let balance = Balance { cursor, ..self.balance.clone() };
-        self.put(self.cx.now_ms, balance);
+        self.put(self.sub_channel, self.cx.now_ms, cursor);
     }
 
     /// Judges again later: places may become free.
     fn rest(&mut self) {
         let due_ms = job::slot_ms(self.cx.now_ms, BALANCE_REST_MS);
-        self.put(due_ms, Balance { cursor: Cursor::default(), ..self.balance.clone() });
+        self.put(self.sub_channel, due_ms, Cursor::default());
     }
 
-    fn put(&mut self, due_ms: i64, balance: Balance) {
-        job::put(self.tx, &Job { due_ms, task: Task::Balance(balance), ..self.job.clone() });
+    fn put(&mut self, uid: Uid, due_ms: i64, cursor: Cursor) {
+        let balance = Balance { cursor, ..self.balance.clone() };
+        job::put(self.tx, &Job { uid, task: Task::Balance(balance), due_ms });
     }
 }

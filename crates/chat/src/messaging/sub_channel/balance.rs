@@ -121,8 +121,17 @@ impl Counts {
         self.get(sub_channel) < elastic.minimum()
     }
 
+    /// Returns a sub-channel that rests, has fewer members than the channel wants and whose members
+    /// the others have room for: this one, or else any other.
+    pub(crate) fn dispensable(&self, elastic: &Elastic, first: Uid) -> Option<Uid> {
+        let others = elastic.active().filter(|uid| *uid != first);
+        let resting = std::iter::once(first).chain(others).filter(|uid| !elastic.is_filling(*uid));
+        let mut small = resting.filter(|uid| self.is_small(elastic, *uid));
+        small.find(|uid| self.is_dispensable(elastic, *uid))
+    }
+
     /// Whether the others have room for all members of a sub-channel. The last one always stays.
-    pub(crate) fn is_dispensable(&self, elastic: &Elastic, sub_channel: Uid) -> bool {
+    fn is_dispensable(&self, elastic: &Elastic, sub_channel: Uid) -> bool {
         let others = self.active_but(elastic, sub_channel);
         let room: Vec<i64> = others.map(|(_, count)| (elastic.target() - count).max(0)).collect();
         !room.is_empty() && room.iter().sum::<i64>() >= self.get(sub_channel)

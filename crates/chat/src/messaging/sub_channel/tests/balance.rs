@@ -238,9 +238,11 @@ async fn sub_channel_stays_while_the_others_have_no_room() {
     assert_eq!(world.row_count(&JOB).await, 1, "it is judged again");
     assert_eq!(world.run_jobs().await, 0);
     leave(&world, &channel, d).await;
+    settle(&world).await;
+    assert_eq!(counts(&world, &channel, owner).await, [4], "there is room for one");
+    assert_eq!(world.row_count(&JOB).await, 1, "what was to look again looks in vain");
     world.clock.advance(ms(BALANCE_REST_MS));
     world.run_jobs().await;
-    assert_eq!(counts(&world, &channel, owner).await, [4], "there was room for one");
     assert!(place(&world, &channel, a).await.is_some());
     leave(&world, &channel, f).await;
     settle(&world).await;
