@@ -197,6 +197,20 @@ async fn moderator_of_a_sub_channel_that_goes_loses_his_membership_there_and_is_
     assert_eq!(told.effect, Some(Effect::Leave { channel: uid(&second), user }));
     assert_eq!(place(&world, &channel, owner).await, Some(first.clone()));
     assert_eq!(subs(&world, &channel, owner).await, [(first, 3)]);
+    let mut retelling = world.chat.retell_all(0);
+    let mut again = Vec::new();
+    loop {
+        let page = retelling.next().await.expect("the store answers");
+        if page.is_empty() {
+            break;
+        }
+        let frames = page.into_iter().filter_map(|told| told.frame);
+        again.extend(frames.map(|frame| String::from_utf8(frame).expect("is text")));
+    }
+    let reason = r#""x-amz-chime-event-reason":"subchannel_DELETED""#;
+    assert_eq!(again.iter().filter(|frame| frame.contains(reason)).count(), 1);
+    let moved = again.iter().filter(|frame| frame.contains("UPDATE_CHANNEL_MEMBERSHIP"));
+    assert_eq!(moved.count(), 1, "told again as it was told");
 }
 
 #[tokio::test]
