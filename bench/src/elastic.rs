@@ -60,7 +60,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options, engine: &Arc<dyn Engine>) -> Result<()> {
-    let target = (options.members / SUB_CHANNELS).max(SMALL_SHARE * 2);
+    let target = options.members.div_ceil(FULL);
+    // Those who join during the measurement find a place in the small one too.
+    let small = (target / SMALL_SHARE).max(options.count.div_ceil(SUB_CHANNELS - FULL) + 1);
+    let target = target.max(small);
     let mut quotas = chat::Quotas::default();
     quotas.set("elastic-channels", 2)?;
     quotas.set("users", 10_000_000)?;
@@ -71,7 +74,7 @@ async fn measure(options: &Options, engine: &Arc<dyn Engine>) -> Result<()> {
     let begun = Instant::now();
     let mut columns = vec![bench.ordinary().await?];
     let mut loaded = 0;
-    for target in [target / SMALL_SHARE, target] {
+    for target in [small, target] {
         let channel = bench.elastic(target).await?;
         loaded += channel.members.len();
         columns.push(bench.figures(&channel).await?);
