@@ -20,6 +20,7 @@ use crate::messaging::channel;
 
 pub(crate) use reference::{Tells, tells};
 pub use retell::{Retelling, Told};
+pub(crate) use retell::{Row, below, of_commit, row};
 
 /// One event, the body of a `store::Event`.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ pub use event::{Effect, Event, Place, Retelling, Told};
 pub use job::{Backlog, Step};
 pub use limits::{NamedQuota, QuotaError, Quotas, RESUME_WINDOW_MS};
 pub use messaging::prefetch::{Details, Prefetch, PrefetchSort};
-pub use messaging::session::{SessionUser, Subscription};
+pub use messaging::session::{Missed, SessionUser, Subscription};
 pub use policy::Scope;
 
 use ids::MessageIds;

@@ -198,6 +198,22 @@ pub(crate) const TOKEN_LIVES: [&TokenLife; 2] = [&CREATE_TOKENS, &SEND_TOKENS];
 pub const RESUME_WINDOW_MS: u64 = 15 * 60 * 1_000;
 /// How far the clocks of two nodes may be apart, stamps that run ahead of their clock included.
 pub(crate) const CLOCKS_APART_MS_MAX: u64 = 5_000;
+/// How far a session that resumes goes back behind the event that it names: events of several homes
+/// do not come in the order of their times.
+pub(crate) const RESUME_OVERLAP_MS: u64 = 5_000;
+/// How much longer than the window event rows stay, for sessions that are being told.
+pub(crate) const RESUME_GRACE_MS: u64 = 60_000;
+/// Channels of a user who may resume.
+pub(crate) const RESUME_CHANNELS_MAX: i64 = 1_000;
+/// Event rows that are read to find what a session missed.
+pub(crate) const RESUME_EVENTS_MAX: usize = 10_000;
+/// Memberships that may have ended while a session was away.
+pub(crate) const RESUME_DEPARTURES_MAX: usize = 1_000;
+/// Ranges of events that are read for it: one for each home that has told something and each bucket
+/// of the time that was missed.
+pub(crate) const RESUME_RANGES_MAX: usize = 20_000;
+/// Ranges of events that one read of a search takes; with the rows of each they bound its memory.
+pub(crate) const RESUME_RANGES_PER_READ: usize = 16;
 /// Event rows that one read takes when events are told again.
 pub(crate) const RETOLD_ROWS_PER_READ: usize = 500;
 

@@ -26,6 +26,7 @@ pub(crate) static TABLES: [&Table; 16] = [
     &channel_membership::CHANNEL_MEMBERSHIP,
     &channel_membership::CHANNEL_MEMBERSHIP_HIDDEN,
     &channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER,
+    &channel_membership::departure::DEPARTURE,
     &channel_read_marker::CHANNEL_READ_MARKER,
     &channel_membership_preferences::CHANNEL_MEMBERSHIP_PREFERENCES,
     &channel_moderator::CHANNEL_MODERATOR,

@@ -36,8 +36,26 @@ pub struct Told {
 /// A row as it is read.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(super) place: Place,
-    pub(super) reference: Reference,
+    pub(crate) place: Place,
+    reference: Reference,
+}
+
+impl Row {
+    pub(crate) fn audience(&self) -> &Audience {
+        &self.reference.audience
+    }
+
+    pub(crate) fn effect(&self) -> Option<Effect> {
+        self.reference.effect
+    }
+
+    /// Returns the stamp of the stored message that the event is about.
+    pub(crate) fn message(&self) -> Option<Stamp> {
+        match self.reference.told {
+            Telling::Message { of, .. } => Some(of),
+            _ => None,
+        }
+    }
 }
 
 impl Chat {
@@ -53,7 +71,7 @@ impl Chat {
     pub fn retell(&self, home: Uid, after: Stamp) -> Retelling {
         let now_ms = self.0.clock.now_ms();
         let from_ms = after.ms.max(self.kept_from_ms());
-        let ranges = below(home, from_ms, now_ms);
+        let ranges = below(home, from_ms, now_ms.saturating_add(CLOCKS_APART_MS_MAX));
         Retelling { chat: self.clone(), ranges, from_ms, after_seq: after.seq }
     }
 
@@ -76,27 +94,27 @@ impl Chat {
 
     /// Returns what is told again of events whose rows were read.
     pub(crate) async fn tell_again(&self, rows: Vec<Row>) -> Result<Vec<Told>> {
-        let message = |row: &Row| match &row.reference.told {
-            Telling::Message { of, .. } => Some(channel_message::key_of(row.place.home, *of)),
-            _ => None,
-        };
+        let message = |row: &Row| Some(channel_message::key_of(row.place.home, row.message()?));
         let keys: Vec<Key> = rows.iter().filter_map(message).collect();
         let messages = self.0.store.view().get_many::<ChannelMessage>(&keys).await?;
         let (cx, mut messages) = (self.nobodys_cx(String::new()), messages.into_iter());
         let told = rows.into_iter().map(|row| {
-            let message = matches!(row.reference.told, Telling::Message { .. });
-            let message = if message { messages.next().flatten() } else { None };
+            let message = row.message().and_then(|_| messages.next().flatten());
             tell(&cx, row, message.as_ref())
         });
         Ok(told.collect())
     }
 }
 
-/// Returns the rows of a home from `from_ms` on, a range a bucket of time.
+/// Returns the rows of a home in the buckets of that time, a range each.
 pub(crate) fn below(home: Uid, from_ms: u64, to_ms: u64) -> VecDeque<Range> {
-    let last = event_bucket(to_ms.saturating_add(CLOCKS_APART_MS_MAX));
     let bucket = |bucket| Range::prefix(Key::new(&EVENT).u32(bucket).uid(home));
-    (event_bucket(from_ms)..=last).map(bucket).collect()
+    (event_bucket(from_ms)..=event_bucket(to_ms)).map(bucket).collect()
+}
+
+/// Returns the rows of one commit.
+pub(crate) fn of_commit(home: Uid, stamp: Stamp) -> Range {
+    Range::prefix(Key::new(&EVENT).u32(event_bucket(stamp.ms)).uid(home).stamp(stamp))
 }
 
 /// Reads a row of the table; one that cannot be read is passed over and told to the operator.

@@ -29,9 +29,9 @@ use crate::messaging::channel_message::{CHANNEL_MESSAGE, CHANNEL_MESSAGE_BY_FORE
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
 use crate::messaging::sub_channel::{ELASTIC_MEMBER, ElasticMember};
 
-/// Rows that go with one record at most: itself, its index rows, what is beside it, the counters or
-/// the job. A hidden membership has the most of them.
-const ROWS_PER_RECORD_MAX: usize = 8;
+/// Rows that go or come with one record at most: itself, its index rows, what is beside it, the counters
+/// or the job, the departure. A hidden membership has the most of them.
+const ROWS_PER_RECORD_MAX: usize = 9;
 
 /// Fills `tx` with the next step of the purge of `uid`.
 pub(super) async fn step(
@@ -47,8 +47,8 @@ pub(super) async fn step(
         Doomed::AppInstanceUser { app_instance } | Doomed::AppInstanceBot { app_instance } => {
             below.principal(cx, app_instance).await
         }
-        Doomed::Channel => below.channel().await,
-        Doomed::SubChannel => below.sub_channel().await,
+        Doomed::Channel => below.channel(cx).await,
+        Doomed::SubChannel => below.sub_channel(cx).await,
         Doomed::ChannelFlow => below.channel_flow().await,
     }
 }
@@ -63,10 +63,13 @@ struct Below<'a> {
 }
 
 impl Below<'_> {
-    async fn channel(&mut self) -> Result<Left> {
+    async fn channel(&mut self, cx: &Cx) -> Result<Left> {
         self.tx.set_home(self.uid);
-        let all = self.records(channel_membership::remove_ordinary).await?
-            && self.elastic_members().await?
+        let membership = |tx: &mut Txn, membership: &ChannelMembership| {
+            channel_membership::remove_ordinary(cx, tx, membership);
+        };
+        let all = self.records(membership).await?
+            && self.elastic_members(cx).await?
             && self.records(channel_moderator::remove).await?
             && self.records(channel_ban::remove).await?
             && self.messages().await?;
@@ -81,19 +84,19 @@ impl Below<'_> {
 
     /// Takes the members of a deleted elastic channel out of all its sub-channels, one in each step:
     /// a moderator may be in many.
-    async fn elastic_members(&mut self) -> Result<bool> {
+    async fn elastic_members(&mut self, cx: &Cx) -> Result<bool> {
         let Some(key) = self.keys(&ELASTIC_MEMBER, 1).await?.pop() else { return Ok(true) };
         let record: Option<ElasticMember> = self.tx.get(&key).await?;
         for membership in record.iter().flat_map(ElasticMember::memberships) {
             if let Some(membership) = self.tx.get::<ChannelMembership>(&membership).await? {
-                channel_membership::remove(self.tx, &membership).await?;
+                channel_membership::remove(cx, self.tx, &membership).await?;
             }
         }
         Ok(false)
     }
 
     /// What is said in a sub-channel is below it, and who is in it.
-    async fn sub_channel(&mut self) -> Result<Left> {
+    async fn sub_channel(&mut self, cx: &Cx) -> Result<Left> {
         self.tx.set_home(self.uid);
         let limit = self.room / ROWS_PER_RECORD_MAX;
         let keys = self.keys(&CHANNEL_MEMBERSHIP, limit).await?;
@@ -101,7 +104,7 @@ impl Below<'_> {
         self.tx.load(&keys).await?;
         for key in &keys {
             if let Some(membership) = self.tx.get::<ChannelMembership>(key).await? {
-                channel_membership::remove(self.tx, &membership).await?;
+                channel_membership::remove(cx, self.tx, &membership).await?;
             }
         }
         let all = keys.len() < limit && self.messages().await?;
@@ -181,7 +184,7 @@ impl Below<'_> {
         for membership in &memberships {
             match &channel {
                 Some(channel) => channel_membership::leave(cx, tx, channel, membership).await?,
-                None => channel_membership::remove(tx, membership).await?,
+                None => channel_membership::remove(cx, tx, membership).await?,
             }
         }
         if let Some(moderator) = moderator {

@@ -1,7 +1,7 @@
-//! Rows that leave by time: request tokens that no request looks up, events that no session asks
-//! for, access keys that expired.
+//! Rows that leave by time: request tokens that no request looks up, events and departures that no
+//! session asks for, access keys that expired.
 //!
-//! Invariant: tokens and events leave by whole buckets of time, which their keys begin with, so that
+//! Invariant: all but the keys leave by whole buckets of time, which their keys begin with, so that
 //! a sweep reads nothing that stays; a row stays at least as long as its life says.
 
 use store::table::{EVENT, event_bucket};
@@ -11,7 +11,8 @@ use crate::access_key;
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::idempotency;
-use crate::limits::{STEP_ROWS_MAX, TOKEN_LIVES};
+use crate::limits::{RESUME_GRACE_MS, STEP_ROWS_MAX, TOKEN_LIVES};
+use crate::messaging::channel_membership::departure;
 
 /// Fills `tx` with the removal of the first rows whose time is over and returns their count.
 pub(super) async fn step(cx: &Cx, view: &View, tx: &mut Txn) -> Result<usize> {
@@ -39,12 +40,12 @@ pub(super) async fn step(cx: &Cx, view: &View, tx: &mut Txn) -> Result<usize> {
 
 fn expired(cx: &Cx) -> Vec<Range> {
     let tokens = TOKEN_LIVES.into_iter().map(|life| idempotency::expired(life, cx.now_ms));
-    tokens.chain([expired_events(cx)]).collect()
+    let now_ms = u64::try_from(cx.now_ms).unwrap_or(0);
+    let kept_from_ms = now_ms.saturating_sub(cx.place.resume_window_ms + RESUME_GRACE_MS);
+    tokens.chain([expired_events(kept_from_ms), departure::expired(kept_from_ms)]).collect()
 }
 
 /// Returns the event rows of buckets whose last moment is out of the resume window.
-fn expired_events(cx: &Cx) -> Range {
-    let now_ms = u64::try_from(cx.now_ms).unwrap_or(0);
-    let kept_from_ms = now_ms.saturating_sub(cx.place.resume_window_ms);
+fn expired_events(kept_from_ms: u64) -> Range {
     Range::prefix(Key::new(&EVENT)).before(Key::new(&EVENT).u32(event_bucket(kept_from_ms)))
 }

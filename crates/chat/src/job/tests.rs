@@ -7,9 +7,10 @@ use crate::Effect;
 use crate::idempotency::REQUEST_TOKEN;
 use crate::identity::app_instance_user::AppInstanceUser;
 use crate::limits::{
-    CREATE_TOKENS, Quota, RESUME_WINDOW_MS, SEND_TOKENS, STEP_ROWS_MAX, TokenLife,
+    CREATE_TOKENS, Quota, RESUME_GRACE_MS, RESUME_WINDOW_MS, SEND_TOKENS, STEP_ROWS_MAX, TokenLife,
 };
 use crate::messaging::channel::Channel;
+use crate::messaging::channel_membership::departure::DEPARTURE;
 use crate::messaging::channel_membership::{CHANNEL_MEMBERSHIP, CHANNEL_MEMBERSHIP_BY_MEMBER};
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::messaging::channel_moderator::CHANNEL_MODERATOR;
@@ -364,13 +365,16 @@ async fn events_leave_when_the_last_moment_of_their_bucket_is_out_of_the_window(
     world.run_jobs().await;
     let events = world.row_count(&EVENT).await;
     assert!(events > 1, "{events}");
-    let end_ms = (START_MS / EVENT_BUCKET_MS + 1) * EVENT_BUCKET_MS + RESUME_WINDOW_MS;
+    assert_eq!(world.row_count(&DEPARTURE).await, 1);
+    let end_ms =
+        (START_MS / EVENT_BUCKET_MS + 1) * EVENT_BUCKET_MS + RESUME_WINDOW_MS + RESUME_GRACE_MS;
     world.clock.set(end_ms - 1);
     sweep_all(&world).await;
     assert_eq!(world.row_count(&EVENT).await, events);
     world.clock.set(end_ms);
     sweep_all(&world).await;
     assert_eq!(world.row_count(&EVENT).await, 0);
+    assert_eq!(world.row_count(&DEPARTURE).await, 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! Several at once: `batch.rs`; who is there: `read.rs`.
 
 mod batch;
+pub(crate) mod departure;
 mod read;
 mod transfer;
 
@@ -255,7 +256,7 @@ pub(crate) async fn leave(
     membership: &ChannelMembership,
 ) -> Result<()> {
     sub_channel::note_leave(cx, tx, channel, membership.home()).await?;
-    remove(tx, membership).await?;
+    remove(cx, tx, membership).await?;
     let effect = Effect::Leave { channel: membership.home(), user: membership.member.uid };
     let kind = event::Kind::DeleteChannelMembership;
     tell(cx, tx, kind, channel, membership, Some(effect)).await
@@ -294,20 +295,22 @@ pub(crate) async fn leave_all(
 }
 
 /// Removes a membership that was got, of a channel that is gone: nobody is left to be told.
-pub(crate) async fn remove(tx: &mut Txn, membership: &ChannelMembership) -> Result<()> {
+pub(crate) async fn remove(cx: &Cx, tx: &mut Txn, membership: &ChannelMembership) -> Result<()> {
     let (channel, member) = (membership.channel, membership.member.uid);
     let Some(sub_channel) = membership.sub_channel else {
-        remove_ordinary(tx, membership);
+        remove_ordinary(cx, tx, membership);
         return Ok(());
     };
     tx.hold(member);
+    departure::note(cx, tx, membership);
     tx.delete(membership);
     tx.add(limits::SUB_CHANNEL_MEMBERSHIPS.key(sub_channel), -1, None);
     ElasticMember::leave(tx, channel, sub_channel, member).await
 }
 
 /// Removes a membership of an ordinary channel that was got.
-pub(crate) fn remove_ordinary(tx: &mut Txn, membership: &ChannelMembership) {
+pub(crate) fn remove_ordinary(cx: &Cx, tx: &mut Txn, membership: &ChannelMembership) {
+    departure::note(cx, tx, membership);
     let (channel, member) = (membership.channel, membership.member.uid);
     tx.delete(membership);
     tx.delete_raw(ChannelReadMarker::key_of(channel, member));

@@ -3,6 +3,8 @@
 //! Invariant: a session hears the channels of a live user of a live app instance, each from the
 //! commit of his membership on.
 
+mod resume;
+
 use std::collections::HashSet;
 
 use store::{Direction, Key, Range, Txn, Uid, View};
@@ -23,6 +25,8 @@ use crate::messaging::channel_membership::CHANNEL_MEMBERSHIP_BY_MEMBER;
 use crate::messaging::channel_moderator::CHANNEL_MODERATOR_BY_MODERATOR;
 use crate::messaging::sub_channel::ElasticMember;
 use crate::{Chat, ids, limits};
+
+pub use resume::Missed;
 
 /// The user of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

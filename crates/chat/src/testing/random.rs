@@ -1,7 +1,9 @@
 //! A world in which anything may happen: seeded operations of every kind that tells of something.
 
+use std::collections::HashSet;
+
 use serde_json::json;
-use store::SeededEntropy;
+use store::{SeededEntropy, Uid};
 
 use super::{Outcome, World, label, text};
 
@@ -51,7 +53,7 @@ impl Random {
         random
     }
 
-    pub(crate) fn below(&self, bound: usize) -> usize {
+    fn below(&self, bound: usize) -> usize {
         usize::try_from(self.dice.next_u64() % u64::try_from(bound).expect("is small"))
             .expect("below the bound")
     }
@@ -70,6 +72,11 @@ impl Random {
     fn sub_channel(&self, channel: &str) -> Option<String> {
         let is_elastic = channel == self.elastic && !self.sub_channels.is_empty();
         is_elastic.then(|| self.sub_channels[self.below(self.sub_channels.len())].clone())
+    }
+
+    /// Returns the sub-channels of the elastic channel.
+    pub(crate) fn sub_channels(&self) -> HashSet<Uid> {
+        self.sub_channels.iter().filter_map(|id| crate::ids::parse_uuid(id)).collect()
     }
 
     async fn create_channel(&mut self) {

@@ -53,7 +53,7 @@ pub(crate) async fn expel(
 ) -> Result<()> {
     let (from, member) = (membership.home(), membership.member.uid);
     tx.set_home(from);
-    remove(tx, membership).await?;
+    remove(cx, tx, membership).await?;
     let leave = Effect::Leave { channel: from, user: member };
     let (himself, kind) = (Audience::Users(vec![member]), event::Kind::SubChannelDeleted);
     tx.emit(event::membership(himself, kind, membership.described(cx, channel), Some(leave)));
