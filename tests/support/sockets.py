@@ -20,12 +20,13 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 @dataclass(frozen=True)
 class Event:
-    """One frame: its two header values and its payload, parsed (times stay strings), and all of its headers."""
+    """One frame: its two header values, its payload, parsed (times stay strings), its id if it has one; all headers."""
 
     type: str
     message_type: str
     payload: dict | None
     text: str
+    id: str | None = None
 
     @property
     def headers(self):
@@ -50,7 +51,7 @@ def parse(text):
     assert payload is None or isinstance(payload, str), "Payload is a JSON string, parsed a second time"
     return Event(
         headers["x-amz-chime-event-type"], headers["x-amz-chime-message-type"],
-        None if payload is None else json.loads(payload), text,
+        None if payload is None else json.loads(payload), text, headers.get("x-campanile-event-id"),
     )
 
 

@@ -14,6 +14,7 @@ use hyper::{HeaderMap, Method, Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tungstenite::handshake::derive_accept_key;
+use wire::event::EVENT_ID_CHARS;
 use wire::{Error, ErrorCode};
 
 use crate::answer;
@@ -33,6 +34,8 @@ const SESSION_ID: &str = "sessionId";
 const SESSION_ID_CHARS_MAX: usize = 128;
 const PREFETCH_ON: &str = "prefetch-on";
 const PREFETCH_SORT_BY: &str = "prefetch-sort-by";
+/// Beyond the service: the id of the event behind which the client wants to go on.
+const RESUME_AFTER: &str = "resume-after";
 
 /// Opens sockets.
 pub(crate) struct Connect {
@@ -177,14 +180,19 @@ fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
 }
 
 /// Returns what the client asks to be told before the events of the present. A value that means
-/// nothing asks for nothing.
+/// nothing asks for no prefetch; an id that means nothing is told so.
 fn wanted(query: &str) -> Option<Wanted> {
-    let on = parameter(query, PREFETCH_ON)?;
-    let sort = match parameter(query, PREFETCH_SORT_BY).as_deref() {
+    let is_prefetch = parameter(query, PREFETCH_ON).is_some_and(|on| on == "connect");
+    let prefetch = is_prefetch.then(|| match parameter(query, PREFETCH_SORT_BY).as_deref() {
         Some("last-message-timestamp") => PrefetchSort::LastMessageTimestamp,
         _ => PrefetchSort::Unread,
-    };
-    (on == "connect").then_some(Wanted { prefetch: Some(sort) })
+    });
+    let mut names = query.split('&').map(|pair| pair.split('=').next());
+    let is_resumed = names.any(|name| name == Some(RESUME_AFTER));
+    let id = || parameter(query, RESUME_AFTER).filter(|id| id.len() <= EVENT_ID_CHARS);
+    let resume_after = is_resumed.then(|| id().unwrap_or_default());
+    let is_wanted = prefetch.is_some() || resume_after.is_some();
+    is_wanted.then_some(Wanted { prefetch, resume_after })
 }
 
 /// Returns the decoded value of a parameter that stands in the query exactly once.

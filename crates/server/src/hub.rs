@@ -128,6 +128,14 @@ enum Touch {
     Moderator(bool),
 }
 
+/// The first frame of a socket.
+struct Established {
+    /// With the id that stands for the present.
+    at_present: Bytes,
+    /// Without it: a socket that is told first what it missed goes on from there.
+    to_resume: Bytes,
+}
+
 /// See the head of this file.
 pub(crate) struct Hub {
     channels: HashMap<Uid, HashMap<Uid, Member>>,
@@ -138,7 +146,7 @@ pub(crate) struct Hub {
     wheel: Vec<Vec<(Uid, SocketId)>>,
     turn: usize,
     slow: Slow,
-    established: Bytes,
+    established: Established,
     ping: Bytes,
     /// Most sockets of one user. One more takes the place of the oldest.
     sockets_max: usize,
@@ -146,7 +154,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// `established` is the text of SESSION_ESTABLISHED.
+    /// `established` is the text of SESSION_ESTABLISHED without an id.
     pub(crate) fn new(established: &[u8], sockets_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             channels: HashMap::new(),
@@ -156,11 +164,19 @@ impl Hub {
             wheel: vec![Vec::new(); HEARTBEAT_TURNS],
             turn: 0,
             slow: Slow::default(),
-            established: frame::text(established),
+            established: Established {
+                at_present: frame::text(established),
+                to_resume: frame::text(established),
+            },
             ping: frame::ping(),
             sockets_max,
             metrics,
         }
+    }
+
+    /// Takes the text of SESSION_ESTABLISHED for the sockets that are established from here on.
+    pub(crate) fn set_present(&mut self, established: &[u8]) {
+        self.established.at_present = frame::text(established);
     }
 
     /// Adds a socket. Returns a load to be made when its user was not here before.

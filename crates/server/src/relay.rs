@@ -91,7 +91,7 @@ impl Relay {
     ) -> (Self, Handle) {
         let (sender, control) = mpsc::channel(CONTROLS_MAX);
         let handle = Handle { control: sender, next_socket: Arc::default() };
-        let established = wire::event::frame::<()>("SESSION_ESTABLISHED", "SYSTEM", &[], None);
+        let established = Chat::established_to_resume();
         let relay = Self {
             hub: Hub::new(&established, chat.connections_per_user_max(), metrics),
             chat,
@@ -120,6 +120,7 @@ impl Relay {
                     None => return,
                 },
                 _ = turns.tick() => {
+                    self.hub.set_present(&self.chat.established());
                     for open in self.hub.turn() {
                         self.open(open);
                     }
@@ -156,13 +157,17 @@ impl Relay {
             Control::Register(registration) if self.is_closing => {
                 registration.outbox.close(Close::Restart);
             }
-            Control::Register(registration) => match self.hub.register(registration) {
-                Some(Errand::Load(load)) => self.load(load),
-                Some(Errand::Open(open)) => self.open(open),
-                None => {}
-            },
+            Control::Register(registration) => {
+                self.hub.set_present(&self.chat.established());
+                match self.hub.register(registration) {
+                    Some(Errand::Load(load)) => self.load(load),
+                    Some(Errand::Open(open)) => self.open(open),
+                    None => {}
+                }
+            }
             Control::Unregister(user, socket) => self.hub.unregister(user, socket),
             Control::Loaded(load, found) => {
+                self.hub.set_present(&self.chat.established());
                 for open in self.hub.loaded(&load, found) {
                     self.open(open);
                 }
@@ -194,7 +199,9 @@ impl Relay {
     fn open(&self, open: Open) {
         let (chat, handle, places) =
             (self.chat.clone(), self.handle.clone(), self.openings.clone());
-        tokio::spawn(Opener { chat, handle, places }.run(open));
+        // Its socket was established at this moment.
+        let present = chat.present();
+        tokio::spawn(Opener { chat, handle, places, present }.run(open));
     }
 }
 

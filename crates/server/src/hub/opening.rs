@@ -13,7 +13,7 @@ use chat::{PrefetchSort, SessionUser};
 use store::Uid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{At, Hub, Socket, SocketId};
+use super::{At, Established, Hub, Socket, SocketId};
 use crate::frame::Close;
 use crate::outbox::{self, Refused};
 
@@ -31,6 +31,8 @@ const FRAME_BYTES_MIN: u32 = 256;
 pub(crate) struct Wanted {
     /// The details of its channels, and which of them.
     pub(crate) prefetch: Option<PrefetchSort>,
+    /// What it missed since the event of this id, which the client gave.
+    pub(crate) resume_after: Option<String>,
 }
 
 /// An opening to be made by somebody who may wait.
@@ -141,9 +143,15 @@ impl Covered {
 impl Socket {
     /// Tells a new socket that it hears everything from here on, unless it has to wait. Returns the
     /// opening that it wants.
-    pub(super) fn establish(&mut self, user: SessionUser, established: &Bytes) -> Option<Open> {
+    pub(super) fn establish(
+        &mut self,
+        user: SessionUser,
+        established: &Established,
+    ) -> Option<Open> {
         let Phase::New { wanted, waits: false } = &mut self.phase else { return None };
         let wanted = wanted.take();
+        let is_resumed = wanted.as_ref().is_some_and(|wanted| wanted.resume_after.is_some());
+        let established = if is_resumed { &established.to_resume } else { &established.at_present };
         // A new queue has room; a socket that is gone already is found by its first ping.
         let _ = self.outbox.push(established.clone());
         let Some(wanted) = wanted else {

@@ -41,6 +41,8 @@ pub(super) struct Opener {
     pub(super) handle: Handle,
     /// For those that read the store.
     pub(super) places: Arc<Semaphore>,
+    /// The id of the moment from which on the socket hears the present.
+    pub(super) present: String,
 }
 
 impl Opener {
@@ -60,6 +62,9 @@ impl Opener {
     /// Tells a socket what it wants. Returns what it may otherwise hear twice.
     async fn tell(&self, open: &Open) -> Result<Covered, End> {
         let mut covered = Covered::default();
+        if let Some(id) = &open.wanted.resume_after {
+            self.resume(open, id, &mut covered).await?;
+        }
         if let Some(sort) = open.wanted.prefetch {
             self.prefetch(open, sort, &mut covered).await?;
         }
@@ -80,6 +85,25 @@ impl Opener {
         let frame = open.room.admit(frame::text(text)).await?;
         let fed = Control::Fed(open.user.user, open.socket, frame);
         self.handle.control.send(fed).await.map_err(|_| End::Gone)
+    }
+
+    /// Tells a socket what it missed. It is found after the socket began to hear the present, so that
+    /// whatever is committed is in one of both.
+    async fn resume(&self, open: &Open, id: &str, covered: &mut Covered) -> Result<(), End> {
+        let missed = self.chat.missed(&open.user, id, self.present.clone());
+        let mut missed = self.read(missed).await?;
+        loop {
+            let told = self.read(missed.next()).await?;
+            if told.is_empty() {
+                return self.feed(open, &missed.end()).await;
+            }
+            for one in told {
+                if let Some(frame) = &one.frame {
+                    self.feed(open, frame).await?;
+                    covered.add(one.place.home, one.place.stamp.seq);
+                }
+            }
+        }
     }
 
     async fn prefetch(

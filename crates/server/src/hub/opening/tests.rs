@@ -2,7 +2,7 @@ use super::super::tests::{ALICE, BOB, Client, ROOM, Scene, member};
 use super::super::{Errand, Found};
 use super::*;
 
-const WANTED: Wanted = Wanted { prefetch: Some(PrefetchSort::Unread) };
+const WANTED: Wanted = Wanted { prefetch: Some(PrefetchSort::Unread), resume_after: None };
 
 /// Connects a member of ROOM who wants an opening, and lets it begin.
 fn open(scene: &mut Scene, user: Uid) -> (Client, Open) {
