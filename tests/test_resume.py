@@ -168,6 +168,7 @@ class Listener:
         self.heard = []  # by the socket that stays
         self.told = {}  # by the other, of each id once
         self.excused = set()
+        self.missed_count = 0
         self.witness, start = established_id(server, user)
         self.begun_ms = milliseconds(start)
         self.flaky, self.last = established_id(server, user)
@@ -188,10 +189,11 @@ class Listener:
             self.told[event.id] = event
             self.last = event.id
 
-    def come_back(self, mark, channels, deleted):
+    def come_back(self, channels, deleted):
         """Checks what is told against what the witness heard. `channels` are those that he is in now."""
         self.flaky, missed, end = resume(self.server, self.user, self.last)
         assert end.type == "RESUME_COMPLETE"
+        self.missed_count += sum(event.id not in self.told for event in missed)
         place = {event.id: number for number, event in enumerate(self.heard)}
         ids = [event.id for event in missed]
         assert len(set(ids)) == len(ids), "nothing twice"
@@ -322,7 +324,8 @@ def test_clients_that_are_cut_at_random_miss_nothing_and_hear_nothing_that_is_no
         for listener in listeners:
             listener.catch_up(mark)
         for listener in away:
-            listener.come_back(mark, play.channels_of(listener.user), play.deleted)
+            listener.come_back(play.channels_of(listener.user), play.deleted)
+    assert sum(listener.missed_count for listener in listeners) > 100, "the play has to cut something off"
     for listener in listeners:
         listener.flaky.close()
         listener.witness.close()

@@ -27,7 +27,8 @@ def test_session_established_is_the_first_frame_and_has_no_payload(server, alice
     socket = Socket.upgrade(server, connect_target(server, alice))
     assert socket.handshake.header("sec-websocket-protocol") is None
     event = socket.next()
-    assert event.text.replace(" ", "") in (
+    assert len(event.id) == 24
+    assert event.text.replace(" ", "").replace(f',"x-campanile-event-id":"{event.id}"', "") in (
         '{"Headers":{"x-amz-chime-event-type":"SESSION_ESTABLISHED","x-amz-chime-message-type":"SYSTEM"},'
         '"Payload":null}',
         '{"Headers":{"x-amz-chime-event-type":"SESSION_ESTABLISHED","x-amz-chime-message-type":"SYSTEM"}}',
