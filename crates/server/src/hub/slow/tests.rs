@@ -115,7 +115,8 @@ fn a_socket_that_waited_opens_as_it_wanted() {
     let mut scene = Scene::new();
     let mut alice = scene.establish(ALICE, &[member(ROOM, 0)]);
     overrun(&mut scene, &mut alice);
-    let wanted = super::super::Wanted { prefetch: Some(chat::PrefetchSort::Unread) };
+    let wanted =
+        super::super::Wanted { prefetch: Some(chat::PrefetchSort::Unread), resume_after: None };
     let (mut again, errand) = scene.connect_wanting(ALICE, "again", Some(wanted));
     assert!(scene.load(&load_of(errand), &[]).is_empty());
     let opens = scene.hub.turn();
