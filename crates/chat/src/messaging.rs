@@ -18,7 +18,7 @@ pub(crate) mod sub_channel;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 16] = [
+pub(crate) static TABLES: [&Table; 17] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel::CHANNEL_BY_FLOW,
