@@ -22,6 +22,8 @@ pub(crate) use counting::{Calls, Counting};
 pub(crate) const START_MS: u64 = 1_625_097_600_000;
 const GROUPS_MAX: usize = 10_000;
 
+pub(crate) type Events = mpsc::Receiver<Vec<Committed>>;
+
 /// The rules over an empty memory engine, with one app instance.
 pub(crate) struct World {
     pub(crate) chat: Chat,
@@ -29,7 +31,7 @@ pub(crate) struct World {
     pub(crate) app_instance: String,
     /// What the rules ask of the store, and how it may fail.
     pub(crate) engine: Arc<Counting>,
-    events: mpsc::Receiver<Vec<Committed>>,
+    events: Events,
     tokens: u32,
 }
 
@@ -83,18 +85,21 @@ impl World {
         quotas: Quotas,
         open_engine: impl FnOnce(store::Options) -> Arc<dyn Engine>,
     ) -> Self {
-        let (sink, events) = mpsc::channel(GROUPS_MAX);
         let clock = Arc::new(MockClock::new(START_MS));
-        let engine = open_engine(store::Options {
-            tables: crate::tables(),
-            clock: clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(1)),
-            sink: Some(sink),
-        });
+        let (options, events) = options(&clock, 1);
+        Self::of(open_engine(options), (clock, events), 2, quotas).await
+    }
+
+    /// Puts the rules upon an engine that was opened with [`options`].
+    pub(crate) async fn of(
+        engine: Arc<dyn Engine>,
+        (clock, events): (Arc<MockClock>, Events),
+        seed: u64,
+        quotas: Quotas,
+    ) -> Self {
         let engine = Arc::new(Counting::new(engine));
-        let chat = open(engine.clone(), &clock, 2, quotas).await;
-        let app_instance = String::new();
-        Self { chat, clock, engine, app_instance, events, tokens: 0 }
+        let chat = open(engine.clone(), &clock, seed, quotas).await;
+        Self { chat, clock, engine, app_instance: String::new(), events, tokens: 0 }
     }
 
     /// Ends everything but the rows, and opens it again.
@@ -104,14 +109,8 @@ impl World {
     ) {
         let quotas = self.chat.0.place.quotas.clone();
         self.engine.close().await;
-        let (sink, events) = mpsc::channel(GROUPS_MAX);
+        let (options, events) = options(&self.clock, 4);
         self.events = events;
-        let options = store::Options {
-            tables: crate::tables(),
-            clock: self.clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(4)),
-            sink: Some(sink),
-        };
         self.engine = Arc::new(Counting::new(open_engine(options)));
         self.chat = open(self.engine.clone(), &self.clock, 5, quotas).await;
     }
@@ -395,6 +394,18 @@ impl World {
         }
         told
     }
+}
+
+/// Returns what an engine is opened with, and where its events come out.
+pub(crate) fn options(clock: &Arc<MockClock>, seed: u64) -> (store::Options, Events) {
+    let (sink, events) = mpsc::channel(GROUPS_MAX);
+    let options = store::Options {
+        tables: crate::tables(),
+        clock: clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        sink: Some(sink),
+    };
+    (options, events)
 }
 
 async fn open(engine: Arc<dyn Engine>, clock: &Arc<MockClock>, seed: u64, quotas: Quotas) -> Chat {

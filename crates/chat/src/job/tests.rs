@@ -394,5 +394,11 @@ async fn sweep_is_done_once_by_two_nodes() {
     assert_eq!(commit(theirs, "sweep_step").await.expect("is judged"), Step::Overtaken);
 }
 
+#[cfg(feature = "postgres-tests")]
+mod nodes;
+#[cfg(feature = "postgres-tests")]
+#[expect(dead_code, reason = "the store's tests use more of it")]
+#[path = "../../../store/tests/postgres/server.rs"]
+mod server;
 mod stops;
 mod successors;
