@@ -1,4 +1,4 @@
-//! CPU time of processes, from /proc.
+//! CPU time and memory of processes, from /proc.
 //!
 //! The kernel counts in ticks of 10 ms, so figures come from runs of seconds and thousands of
 //! units. On a system without /proc the figures read as zero.
@@ -21,6 +21,33 @@ pub(crate) enum Whose {
     Process(u32),
     /// All processes of that name, with the children that they have reaped.
     Named(&'static str),
+}
+
+/// Memory of a process, in KiB.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Memory {
+    pub(crate) resident_kib: u64,
+    /// The part that is not a mapped file.
+    pub(crate) anonymous_kib: u64,
+    /// The most that was resident so far.
+    pub(crate) peak_kib: u64,
+}
+
+impl Memory {
+    /// Returns what a process has.
+    pub(crate) fn of(process: u32) -> Memory {
+        let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let figure = line.and_then(|rest| rest.split_whitespace().next());
+            figure.and_then(|figure| figure.parse().ok()).unwrap_or_default()
+        };
+        Memory {
+            resident_kib: field("VmRSS:"),
+            anonymous_kib: field("RssAnon:"),
+            peak_kib: field("VmHWM:"),
+        }
+    }
 }
 
 impl Whose {

@@ -39,6 +39,11 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// Returns the embedded engine, which is the default.
+    pub(crate) fn sqlite() -> Choice {
+        Choice { engine: Kind::Sqlite, database_url: None }
+    }
+
     /// Returns the engine that keeps nothing.
     pub(crate) fn memory() -> Choice {
         Choice { engine: Kind::Memory, database_url: None }

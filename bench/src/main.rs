@@ -4,19 +4,28 @@
 //! and time. The figure that noise of other processes hardly moves is CPU time per unit of work.
 //! Read `sends.rs` first: the engine alone, the rules on it, and the server around them.
 
+mod audience;
+mod bare;
 mod churn;
 mod cpu;
 mod elastic;
 mod engine;
+mod fanout;
+mod frame;
 mod fsync;
 mod history;
 mod http;
+mod idle;
+mod lane;
 mod layout;
 mod load;
+mod population;
 mod scale;
 mod sender;
 mod sends;
 mod server;
+mod session;
+mod storm;
 mod table;
 mod template;
 mod world;
@@ -42,6 +51,15 @@ enum Job {
     Churn(churn::Options),
     /// A million members in one elastic channel.
     Elastic(elastic::Options),
+    /// One channel, many members, each with a socket that hears every message.
+    Fanout(fanout::Options),
+    /// Memory of sockets that hear nothing.
+    Idle(idle::Options),
+    /// Everybody connects at once, and again after a restart under load.
+    Storm(storm::Options),
+    /// The ceiling of sockets, which other jobs start as a process of its own.
+    #[command(hide = true)]
+    Bare,
     /// The rate at which the disk syncs, which no durable answer can pass.
     Fsync(fsync::Options),
     /// A store of millions of rows beside one that is nearly empty.
@@ -71,9 +89,19 @@ fn main() -> Result<()> {
         Job::Sends(options) => sends::run(&options),
         Job::Churn(options) => churn::run(&options),
         Job::Elastic(options) => elastic::run(&options),
+        Job::Fanout(options) => fanout::run(&options),
+        Job::Idle(options) => idle::run(&options),
+        Job::Storm(options) => storm::run(&options),
+        Job::Bare => bare::run(),
         Job::Fsync(options) => fsync::run(&options),
         Job::Scale(options) => scale::run(&options),
         Job::History(options) => history::run(&options),
         Job::Layout(options) => layout::run(&options),
     }
+}
+
+/// Lets this process hold as many sockets as the system allows.
+fn raise_limits() {
+    // Whoever needs more than there are hears of it when a socket cannot be opened.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
 }

@@ -18,6 +18,8 @@ use crate::world::{Api, Request};
 const ACCESS_KEY_ID: &str = "AKIDBENCHROOT";
 const SECRET: &str = "the+bench/root+secret";
 const REGION: &str = "us-east-1";
+/// The variable of `--listen`.
+const LISTEN: &str = "CAMPANILE_LISTEN";
 /// Counts what the server ran again.
 const CONFLICTS: &str = "campanile_transaction_conflicts_total";
 
@@ -41,7 +43,10 @@ impl Binary {
 /// A running server.
 pub(crate) struct Server {
     child: Child,
+    command: Command,
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    pub(crate) tls: Option<SocketAddr>,
     /// Where it tells its figures.
     admin: SocketAddr,
 }
@@ -51,24 +56,49 @@ impl Server {
     pub(crate) fn start(binary: &Binary, flags: &[String]) -> Result<Server> {
         let path = binary.path()?;
         let mut command = Command::new(&path);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--log-level", "warn"]).args(flags);
+        command.args(["serve", "--admin-listen", "127.0.0.1:0", "--log-level", "warn"]);
+        command.args(flags);
         command.env("CAMPANILE_ACCESS_KEY_ID", ACCESS_KEY_ID);
         command.env("CAMPANILE_SECRET_ACCESS_KEY", SECRET);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| path.display().to_string())?;
-        let stdout = child.stdout.take().context("the output is piped")?;
+        command.env(LISTEN, "127.0.0.1:0");
+        let child = command.spawn().with_context(|| path.display().to_string())?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Server { child, address: nowhere, admin: nowhere };
+        let mut server = Server { child, command, address: nowhere, tls: None, admin: nowhere };
+        server.await_ready()?;
+        Ok(server)
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let stdout = self.child.stdout.take().context("the output is piped")?;
         let mut line = String::new();
         BufReader::new(stdout.take(1_024)).read_line(&mut line)?;
         let address = |name| line.split_whitespace().find_map(|word| word.strip_prefix(name));
         let (Some(api), Some(admin)) = (address("api=http://"), address("admin=http://")) else {
-            bail!("{} did not become ready", path.display())
+            bail!("the server did not become ready")
         };
-        server.address = api.parse()?;
-        server.admin = admin.parse()?;
-        Ok(server)
+        (self.address, self.admin) = (api.parse()?, admin.parse()?);
+        self.tls = address("tls=https://").map(str::parse).transpose()?;
+        Ok(())
+    }
+
+    /// Kills the server.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts a killed server at the address that it had.
+    pub(crate) fn revive(&mut self) -> Result<()> {
+        self.command.env(LISTEN, self.address.to_string());
+        self.child = self.command.spawn()?;
+        self.await_ready()
+    }
+
+    /// Returns the process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns the process, for its CPU time.

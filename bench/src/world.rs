@@ -91,7 +91,12 @@ impl World {
     }
 }
 
-async fn channel(api: &mut impl Api, app_instance: &str, creator: &str) -> Result<String> {
+/// Makes a channel.
+pub(crate) async fn channel(
+    api: &mut impl Api,
+    app_instance: &str,
+    creator: &str,
+) -> Result<String> {
     let body = json!({
         "AppInstanceArn": app_instance, "Name": "A channel of the bench",
         "Mode": "RESTRICTED", "Privacy": "PRIVATE", "ClientRequestToken": token(),
@@ -113,8 +118,13 @@ pub(crate) fn leave(channel: &str, member: &str, by: &str) -> Request {
 
 /// Returns a new message of a seat.
 pub(crate) fn send(seat: &Seat) -> Request {
+    message(seat, &content())
+}
+
+/// Returns a new message of a seat with this content.
+pub(crate) fn message(seat: &Seat, content: &str) -> Request {
     let body = json!({
-        "Content": content(), "Type": "STANDARD", "Persistence": "PERSISTENT",
+        "Content": content, "Type": "STANDARD", "Persistence": "PERSISTENT",
         "ClientRequestToken": token(),
     });
     let path = format!("/channels/{}/messages", label(&seat.channel));
@@ -132,6 +142,7 @@ pub(crate) fn label(arn: &str) -> String {
     arn.replace(':', "%3A").replace('/', "%2F")
 }
 
+/// Returns the ARN in an answer.
 pub(crate) fn arn(answer: &Value, member: &str) -> Result<String> {
     Ok(answer[member].as_str().with_context(|| format!("no {member} in the answer"))?.to_owned())
 }
