@@ -9,9 +9,8 @@ use chat::{Chat, Grant, PrefetchSort, SessionUser};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tungstenite::handshake::derive_accept_key;
 use wire::event::EVENT_ID_CHARS;
@@ -24,7 +23,6 @@ use crate::http::{Body, Connection, Stream};
 use crate::hub::{Registration, Wanted};
 use crate::metrics::Metrics;
 use crate::signature::Signatures;
-use crate::transport::Transport;
 use crate::{logging, outbox, relay, socket};
 
 /// The path that clients append to the endpoint.
@@ -66,40 +64,29 @@ impl Connect {
         let (connect, place) = (self.clone(), connection.permit.clone());
         let guard = self.sockets.guard();
         tokio::spawn(async move {
-            connect.open(upgrade, parts).await;
-            drop((place, guard));
+            let Some(session) = connect.open(upgrade, parts).await else { return };
+            // What it took to let the session in is not kept as long as the session.
+            tokio::spawn(async move {
+                session.await;
+                drop((place, guard));
+            });
         });
         Ok(response)
     }
 
-    async fn open(&self, upgrade: OnUpgrade, parts: Parts) {
-        let Ok(upgraded) = upgrade.await.map(Upgraded::downcast::<Stream>) else {
-            // The client went away before it read the answer.
-            return;
-        };
-        let Ok(upgraded) = upgraded else {
+    /// Lets a socket in, or closes it. Returns what serves it to its end.
+    async fn open(
+        &self,
+        upgrade: OnUpgrade,
+        parts: Parts,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        // Without one the client went away before it read the answer.
+        let upgraded = upgrade.await.ok()?;
+        let Ok(upgraded) = upgraded.downcast::<Stream>() else {
             debug_assert!(false, "the API listener has one kind of stream");
-            return;
+            return None;
         };
-        match upgraded.io.into_inner().into_inner() {
-            Transport::Plain(stream) => {
-                let (read, write) = stream.into_split();
-                self.session(parts, read, write, &upgraded.read_buf).await;
-            }
-            Transport::Tls(stream) => {
-                let (read, write) = tokio::io::split(stream);
-                self.session(parts, read, write, &upgraded.read_buf).await;
-            }
-        }
-    }
-
-    /// Lets a socket in, or closes it, and serves it to its end. `leftover` is what the client
-    /// sent behind its handshake.
-    async fn session<R, W>(&self, parts: Parts, read: R, write: W, leftover: &[u8])
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+        let stream = upgraded.io.into_inner().into_inner();
         let admitted = self.admit(&parts).await;
         let wanted = wanted(parts.uri.query().unwrap_or_default());
         drop(parts);
@@ -107,15 +94,20 @@ impl Connect {
             Ok(admitted) => admitted,
             Err(why) => {
                 self.metrics.socket_refused();
-                return socket::refuse(read, write, why).await;
+                socket::refuse(stream, why).await;
+                return None;
             }
         };
         let (outbox, inbox) = outbox::new();
         let id = self.relay.next_socket();
         let registration = Registration { id, user, user_arn, session, outbox, wanted };
         self.relay.register(registration).await;
-        socket::serve(read, write, leftover, inbox, expiry).await;
-        self.relay.unregister(user.user, id).await;
+        let served = socket::serve(stream, &upgraded.read_buf, inbox, expiry);
+        let relay = self.relay.clone();
+        Some(async move {
+            served.await;
+            relay.unregister(user.user, id).await;
+        })
     }
 
     /// Returns who is let in, or how the socket is to be closed.

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::io::{Cursor, IoSlice};
+use std::ops::Range;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -94,54 +95,133 @@ fn encode(opcode: OpCode, payload: &[u8]) -> Bytes {
     frame.into()
 }
 
+/// Complete frames that follow each other in one piece of memory, which many sockets share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frames {
+    bytes: Bytes,
+    count: usize,
+}
+
+impl Frames {
+    /// Takes `bytes` for so many frames.
+    pub(crate) fn of(bytes: Bytes, count: usize) -> Self {
+        Self { bytes, count }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl From<Bytes> for Frames {
+    /// Takes one frame.
+    fn from(frame: Bytes) -> Self {
+        Self::of(frame, 1)
+    }
+}
+
 /// Frames on their way into the stream, the first perhaps written in part.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    frames: VecDeque<Bytes>,
-    is_first_begun: bool,
+    pieces: VecDeque<Bytes>,
+    /// Bytes of the first piece that are written.
+    written: usize,
 }
 
 impl Backlog {
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.pieces.is_empty()
     }
 
+    /// Returns how many pieces there are.
     pub(crate) fn len(&self) -> usize {
-        self.frames.len()
+        self.pieces.len()
     }
 
-    pub(crate) fn push(&mut self, frame: Bytes) {
-        self.frames.push_back(frame);
+    pub(crate) fn push(&mut self, frames: impl Into<Frames>) {
+        self.pieces.push_back(frames.into().bytes);
     }
 
     /// Drops every frame but one that is already written in part.
     pub(crate) fn drop_unbegun(&mut self) {
-        self.frames.truncate(usize::from(self.is_first_begun));
+        self.pieces.truncate(1);
+        let Some(piece) = self.pieces.front_mut() else { return };
+        let mut end = 0;
+        while end < self.written {
+            // What cannot be taken apart is not cut.
+            end = frame_bytes(&piece[end..]).map_or(piece.len(), |bytes| end + bytes);
+        }
+        piece.truncate(end);
+        if end == self.written {
+            self.pieces.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Returns what is to be written next, if it is in one piece.
+    pub(crate) fn only(&self) -> Option<&[u8]> {
+        let only = self.pieces.front().filter(|_| self.pieces.len() == 1);
+        only.map(|piece| &piece[self.written..])
     }
 
     /// Fills `slices` with what is to be written next and returns how many it filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-            *slice = IoSlice::new(frame);
+        let mut begin = self.written;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(&piece[begin..]);
+            begin = 0;
             count += 1;
         }
         count
     }
 
     /// Drops the `written` bytes from the front.
-    pub(crate) fn advance(&mut self, mut written: usize) {
-        while let Some(first) = self.frames.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                self.is_first_begun |= written > 0;
+    pub(crate) fn advance(&mut self, written: usize) {
+        self.written += written;
+        while let Some(first) = self.pieces.front() {
+            if self.written < first.len() {
                 return;
             }
-            written -= first.len();
-            self.frames.pop_front();
-            self.is_first_begun = false;
+            self.written -= first.len();
+            self.pieces.pop_front();
         }
+        // Most sockets are idle most of the time, and there are many of them.
+        self.pieces = VecDeque::new();
     }
+
+    /// Returns what is still to be written.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.pieces.iter().flatten().skip(self.written).copied().collect()
+    }
+}
+
+/// Returns how long the first frame is that a server wrote.
+fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let (_, payload) = parts(bytes)?;
+    Some(payload.end)
+}
+
+/// Returns the kind of the first frame and where its payload stands.
+fn parts(bytes: &[u8]) -> Option<(OpCode, Range<usize>)> {
+    let mut cursor = Cursor::new(bytes);
+    let (header, payload_bytes) = FrameHeader::parse(&mut cursor).ok()??;
+    let start = usize::try_from(cursor.position()).ok()?;
+    let end = start.checked_add(usize::try_from(payload_bytes).ok()?)?;
+    (end <= bytes.len()).then_some((header.opcode, start..end))
+}
+
+/// Takes the first frame off, and returns whether it is a ping, its payload, and the rest.
+#[cfg(test)]
+pub(crate) fn first(bytes: &[u8]) -> Option<(bool, &[u8], &[u8])> {
+    let (opcode, payload) = parts(bytes)?;
+    let is_ping = opcode == OpCode::Control(Control::Ping);
+    Some((is_ping, &bytes[payload.clone()], &bytes[payload.end..]))
 }
 
 /// What a client can say that matters.

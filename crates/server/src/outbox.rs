@@ -1,33 +1,26 @@
 //! The bounded queue between the hub and one socket.
 //!
-//! Invariant: the hub never waits for a socket. A queue that is full in frames or in bytes says so
-//! at once, and the hub then gives the socket up; the socket learns of it even while it is stuck
-//! in a write.
+//! Invariants: the hub never waits for a socket: it holds the queue's lock for moments, and so does
+//! the socket, which writes without it. A queue that is full in frames or in bytes says so at once,
+//! and the hub then gives the socket up; the socket learns of it even while it is stuck in a write.
+//! A socket is woken for frames only when it has asked for them, so once for all that come together,
+//! and a queue that is empty has no memory.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
-
-use crate::frame::Close;
+use crate::frame::{Backlog, Close, Frames};
 
 /// Most frames that may wait for one socket.
 pub(crate) const FRAMES_MAX: usize = 4096;
 /// Most bytes that may wait for one socket. The bytes themselves are shared between sockets.
 pub(crate) const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most pieces that a socket takes at a time.
+pub(crate) const BATCH_MAX: usize = 64;
 
-/// What the hub hands to a socket.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Item {
-    /// A complete frame.
-    Frame(Bytes),
-    /// The end, after the frames before it.
-    Close(Close),
-}
-
-/// Why a frame was not taken.
+/// Why frames were not taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The socket takes its frames too slowly.
@@ -36,117 +29,160 @@ pub(crate) enum Refused {
     Gone,
 }
 
-/// What both ends share beside the queue.
+/// What a socket hears of the hub.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Frames came into the backlog.
+    Frames,
+    /// An end was asked for, perhaps behind frames that wait. Told once.
+    Ending,
+    /// The end, after all frames.
+    Close(Close),
+    /// The end, without the frames that wait. Told once.
+    GivenUp,
+}
+
+enum End {
+    AfterFrames { why: Close, is_told: bool },
+    Now,
+    Told,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Frames>,
+    frame_count: usize,
+    bytes: usize,
+    end: Option<End>,
+    /// The socket, unless it is awake.
+    sleeper: Option<Waker>,
+    /// Whether the sleeper waits for frames too, not for the end alone.
+    is_hungry: bool,
+    /// The socket has ended.
+    is_gone: bool,
+}
+
+impl Queue {
+    /// Takes the oldest frames.
+    fn take(&mut self, backlog: &mut Backlog) {
+        let count = self.frames.len().min(BATCH_MAX);
+        for frames in self.frames.drain(..count) {
+            self.frame_count -= frames.count();
+            self.bytes -= frames.len();
+            backlog.push(frames);
+        }
+        if self.frames.is_empty() {
+            self.frames = VecDeque::new();
+        }
+    }
+}
+
 struct Shared {
-    queued_bytes: AtomicUsize,
+    queue: Mutex<Queue>,
     /// Whether the client was heard since it was last asked.
     is_alive: AtomicBool,
-    given_up: Notify,
-    /// The hub wants the end, and waits for the frames before it only so long.
-    closing: Notify,
 }
 
-/// The hub's end.
-pub(crate) struct Outbox {
-    queue: mpsc::Sender<Item>,
-    shared: Arc<Shared>,
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, end: End) {
+        let mut queue = self.queue();
+        queue.end.get_or_insert(end);
+        let sleeper = queue.sleeper.take();
+        drop(queue);
+        sleeper.into_iter().for_each(Waker::wake);
+    }
 }
+
+/// The hub's end. A socket whose outbox is dropped is closed, since the server ends.
+pub(crate) struct Outbox(Arc<Shared>);
 
 /// The socket's end.
-pub(crate) struct Inbox {
-    queue: mpsc::Receiver<Item>,
-    shared: Arc<Shared>,
-}
+pub(crate) struct Inbox(Arc<Shared>);
 
 /// Makes the queue of one socket.
 pub(crate) fn new() -> (Outbox, Inbox) {
-    let (sender, receiver) = mpsc::channel(FRAMES_MAX);
-    let shared = Arc::new(Shared {
-        queued_bytes: AtomicUsize::new(0),
-        is_alive: AtomicBool::new(true),
-        given_up: Notify::new(),
-        closing: Notify::new(),
-    });
-    (Outbox { queue: sender, shared: shared.clone() }, Inbox { queue: receiver, shared })
+    let shared = Shared { queue: Mutex::default(), is_alive: AtomicBool::new(true) };
+    let shared = Arc::new(shared);
+    (Outbox(shared.clone()), Inbox(shared))
 }
 
 impl Outbox {
-    /// Queues a frame.
-    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
-        let bytes = frame.len();
-        let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let outcome = if queued.saturating_add(bytes) > BYTES_MAX {
-            Err(Refused::Full)
-        } else {
-            self.queue.try_send(Item::Frame(frame)).map_err(|error| match error {
-                TrySendError::Full(_) => Refused::Full,
-                TrySendError::Closed(_) => Refused::Gone,
-            })
-        };
-        if outcome.is_err() {
-            self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// Queues frames, all of them or none.
+    pub(crate) fn push(&self, frames: impl Into<Frames>) -> Result<(), Refused> {
+        let frames = frames.into();
+        let mut queue = self.0.queue();
+        if queue.is_gone {
+            return Err(Refused::Gone);
         }
-        outcome
+        let frame_count = queue.frame_count + frames.count();
+        let bytes = queue.bytes + frames.len();
+        if frame_count > FRAMES_MAX || bytes > BYTES_MAX {
+            return Err(Refused::Full);
+        }
+        (queue.frame_count, queue.bytes) = (frame_count, bytes);
+        queue.frames.push_back(frames);
+        let sleeper = if queue.is_hungry { queue.sleeper.take() } else { None };
+        drop(queue);
+        sleeper.into_iter().for_each(Waker::wake);
+        Ok(())
     }
 
     /// Ends the socket after the frames that wait.
     pub(crate) fn close(self, why: Close) {
-        self.shared.closing.notify_one();
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Item::Close(why)) {
-            self.give_up();
-        }
+        self.0.end(End::AfterFrames { why, is_told: false });
     }
 
     /// Ends the socket without the frames that wait.
     pub(crate) fn give_up(self) {
-        self.shared.given_up.notify_one();
+        self.0.end(End::Now);
     }
 
     /// Returns whether the client was heard since the last call.
     pub(crate) fn was_alive(&self) -> bool {
-        self.shared.is_alive.swap(false, Ordering::Relaxed)
+        self.0.is_alive.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.0.end(End::AfterFrames { why: Close::Restart, is_told: false });
     }
 }
 
 impl Inbox {
-    /// Returns the next item; nothing when the hub is gone. May be dropped while it waits.
-    pub(crate) async fn next(&mut self) -> Option<Item> {
-        let item = self.queue.recv().await;
-        self.took(item.as_ref());
-        item
-    }
-
-    /// Returns the next item if it is there already.
-    pub(crate) fn next_ready(&mut self) -> Option<Item> {
-        let item = self.queue.try_recv().ok();
-        self.took(item.as_ref());
-        item
-    }
-
-    fn took(&self, item: Option<&Item>) {
-        if let Some(Item::Frame(frame)) = item {
-            self.shared.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+    /// Waits for what the hub says. Frames are taken into a backlog that is empty; while it is not,
+    /// only the end is told.
+    pub(crate) fn poll(&self, cx: &Context<'_>, backlog: &mut Backlog) -> Poll<News> {
+        let mut queue = self.0.queue();
+        match &mut queue.end {
+            Some(end @ End::Now) => {
+                *end = End::Told;
+                return Poll::Ready(News::GivenUp);
+            }
+            Some(End::AfterFrames { is_told, .. }) if !*is_told => {
+                *is_told = true;
+                return Poll::Ready(News::Ending);
+            }
+            _ => {}
         }
-    }
-
-    /// Returns the part that tells of the hub's giving up, usable beside `next`.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch(self.shared.clone())
-    }
-}
-
-/// Hears of the hub's giving up, and tells it of the client.
-pub(crate) struct Watch(Arc<Shared>);
-
-impl Watch {
-    /// Returns once the hub has given the socket up.
-    pub(crate) async fn given_up(&self) {
-        self.0.given_up.notified().await;
-    }
-
-    /// Returns once the hub has asked for the end, perhaps behind frames that wait.
-    pub(crate) async fn closing(&self) {
-        self.0.closing.notified().await;
+        let is_hungry = backlog.is_empty();
+        if is_hungry && !queue.frames.is_empty() {
+            queue.take(backlog);
+            return Poll::Ready(News::Frames);
+        }
+        if is_hungry && let Some(End::AfterFrames { why, .. }) = queue.end {
+            queue.end = Some(End::Told);
+            return Poll::Ready(News::Close(why));
+        }
+        queue.is_hungry = is_hungry;
+        if !queue.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
+            queue.sleeper = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Notes that the client was heard.
@@ -155,67 +191,16 @@ impl Watch {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn frames_come_out_in_order_with_the_close_last() {
-        let (outbox, mut inbox) = new();
-        outbox.push(Bytes::from_static(b"1")).unwrap();
-        outbox.push(Bytes::from_static(b"2")).unwrap();
-        outbox.close(Close::Kicked);
-        assert_eq!(inbox.next().await, Some(Item::Frame(Bytes::from_static(b"1"))));
-        assert_eq!(inbox.next_ready(), Some(Item::Frame(Bytes::from_static(b"2"))));
-        assert_eq!(inbox.next().await, Some(Item::Close(Close::Kicked)));
-        assert_eq!(inbox.next().await, None);
-    }
-
-    #[tokio::test]
-    async fn the_queue_is_bounded_in_frames() {
-        let (outbox, mut inbox) = new();
-        for _ in 0..FRAMES_MAX {
-            outbox.push(Bytes::from_static(b"x")).unwrap();
-        }
-        assert_eq!(outbox.push(Bytes::from_static(b"x")), Err(Refused::Full));
-        inbox.next().await;
-        assert_eq!(outbox.push(Bytes::from_static(b"x")), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn the_queue_is_bounded_in_bytes_and_taking_makes_room() {
-        let (outbox, mut inbox) = new();
-        let half = Bytes::from(vec![0; BYTES_MAX / 2]);
-        outbox.push(half.clone()).unwrap();
-        outbox.push(half.clone()).unwrap();
-        assert_eq!(outbox.push(Bytes::from_static(b"x")), Err(Refused::Full));
-        inbox.next().await;
-        assert_eq!(outbox.push(half), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_ended_is_gone() {
-        let (outbox, inbox) = new();
-        drop(inbox);
-        assert_eq!(outbox.push(Bytes::from_static(b"x")), Err(Refused::Gone));
-    }
-
-    #[tokio::test]
-    async fn a_close_that_finds_no_room_gives_the_socket_up() {
-        let (outbox, inbox) = new();
-        for _ in 0..FRAMES_MAX {
-            outbox.push(Bytes::from_static(b"x")).unwrap();
-        }
-        outbox.close(Close::Kicked);
-        inbox.watch().given_up().await;
-    }
-
-    #[test]
-    fn a_client_is_alive_until_it_is_silent_for_a_turn() {
-        let (outbox, inbox) = new();
-        assert!(outbox.was_alive());
-        assert!(!outbox.was_alive());
-        inbox.watch().alive();
-        assert!(outbox.was_alive());
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        queue.is_gone = true;
+        let frames = std::mem::take(&mut queue.frames);
+        drop(queue);
+        // Whoever counts what is under way hears of the end now.
+        drop(frames);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,22 @@
 //! One WebSocket after its handshake: frames out, signals in, an orderly end.
 //!
-//! Invariants: the one task of a socket reads and writes in turn and never waits for both at once;
-//! frames that wait leave in one vectored write; whoever closes, the end comes within a bounded
-//! time.
+//! Invariants: the one task of a socket reads and writes in turn and never waits for one alone;
+//! frames that wait leave in one write; whoever closes, the end comes within a bounded time. There
+//! are many sockets and most are idle: what only a busy or an ending one needs is not kept.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::frame::{self, Backlog, Close, Inbound, Signal};
-use crate::outbox::{Inbox, Item};
+use crate::outbox::{BATCH_MAX, Inbox, News};
 
-/// Most frames that one write carries.
-const BATCH_FRAMES_MAX: usize = 64;
 /// Clients say little: a ping, a pong, a close.
 const READ_BYTES: usize = 256;
 /// How long a closing socket may take to write its last frames and hear the client's close.
@@ -28,43 +28,45 @@ const STUCK_MS_MAX: u64 = 2 * CLOSE_MS_MAX;
 
 /// Serves a socket to its end, which comes at `expiry` at the latest. `leftover` is what the client
 /// sent behind its handshake.
-pub(crate) async fn serve<R, W>(
-    read: R,
-    write: W,
+pub(crate) fn serve<S>(
+    stream: S,
     leftover: &[u8],
     inbox: Inbox,
     expiry: Option<Instant>,
-) where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+) -> impl Future<Output = ()> + use<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut session = Session { expiry, ..Session::default() };
+    let mut session = Session::new(stream, Some(inbox));
+    session.times.expiry = expiry;
     session.heard(leftover);
-    run(&mut session, read, write, Some(inbox)).await;
+    run(session)
 }
 
 /// Closes a socket that was never registered.
-pub(crate) async fn refuse<R, W>(read: R, write: W, why: Close)
+pub(crate) async fn refuse<S>(stream: S, why: Close)
 where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut session = Session::default();
+    let mut session = Session::new(stream, None);
     session.close(why);
-    run(&mut session, read, write, None).await;
+    run(session).await;
 }
 
-/// What a socket knows of itself.
-#[derive(Default)]
-struct Session {
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut session: Session<S>) {
+    poll_fn(|cx| session.poll(cx)).await;
+    // The peer may be gone already; there is nobody to tell.
+    let _ = session.stream.shutdown().await;
+}
+
+/// A socket and what it knows of itself.
+struct Session<S> {
+    stream: S,
+    /// What the hub says; a socket that was refused never asks.
+    inbox: Option<Inbox>,
     inbound: Inbound,
     backlog: Backlog,
-    /// When a closing socket ends at the latest; nothing while it is open.
-    deadline: Option<Instant>,
-    /// When a socket ends at the latest whose close waits behind frames that nobody takes.
-    patience: Option<Instant>,
-    /// When the credentials of the client end.
-    expiry: Option<Instant>,
+    times: Times,
     has_client_closed: bool,
     /// The client broke the protocol: what it sends is read, so that our close reaches it, and
     /// means nothing.
@@ -74,9 +76,50 @@ struct Session {
     is_unflushed: bool,
 }
 
-impl Session {
+/// When something ends at the latest.
+#[derive(Default)]
+struct Times {
+    /// The credentials of the client.
+    expiry: Option<Instant>,
+    /// A closing socket; nothing while it is open.
+    deadline: Option<Instant>,
+    /// A socket whose close waits behind frames that nobody takes.
+    patience: Option<Instant>,
+    /// Made when there is something to wait for.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Times {
+    /// Waits for the next of them.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        let next = [self.expiry, self.deadline, self.patience].into_iter().flatten().min();
+        let Some(next) = next else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
+        if sleep.deadline() != next {
+            sleep.as_mut().reset(next);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(next)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    fn new(stream: S, inbox: Option<Inbox>) -> Self {
+        Self {
+            stream,
+            inbox,
+            inbound: Inbound::default(),
+            backlog: Backlog::default(),
+            times: Times::default(),
+            has_client_closed: false,
+            is_deaf: false,
+            is_lost: false,
+            is_unflushed: false,
+        }
+    }
+
     fn is_open(&self) -> bool {
-        self.deadline.is_none() && !self.is_lost
+        self.times.deadline.is_none() && !self.is_lost
     }
 
     /// Both sides have said goodbye, or nobody is there to say it to.
@@ -88,25 +131,23 @@ impl Session {
     fn close(&mut self, why: Close) {
         if self.is_open() {
             self.backlog.push(frame::close(why));
-            self.deadline = Some(Instant::now() + Duration::from_millis(CLOSE_MS_MAX));
+            self.times.expiry = None;
+            self.times.deadline = Some(Instant::now() + Duration::from_millis(CLOSE_MS_MAX));
         }
     }
 
-    /// Takes what the client sent; returns whether it answered a ping.
-    fn heard(&mut self, bytes: &[u8]) -> bool {
+    /// Takes what the client sent.
+    fn heard(&mut self, bytes: &[u8]) {
         if self.is_deaf {
-            return false;
+            return;
         }
         let mut signals = Vec::new();
         let outcome = self.inbound.feed(bytes, &mut signals);
-        let mut has_pong = false;
         for signal in signals {
             match signal {
-                Signal::Pong => has_pong = true,
+                Signal::Pong => self.inbox.iter().for_each(Inbox::alive),
                 // Who pings without reading gets no more answers than fit a batch.
-                Signal::Ping(payload)
-                    if self.is_open() && self.backlog.len() < BATCH_FRAMES_MAX =>
-                {
+                Signal::Ping(payload) if self.is_open() && self.backlog.len() < BATCH_MAX => {
                     self.backlog.push(frame::pong(&payload));
                 }
                 Signal::Ping(_) => {}
@@ -120,124 +161,96 @@ impl Session {
             self.is_deaf = true;
             self.close(why);
         }
-        has_pong
     }
 
-    /// Takes an item of the hub and what else waits behind it, up to a batch.
-    fn take(&mut self, first: Option<Item>, inbox: &mut Inbox) {
-        let mut next = first;
-        if next.is_none() {
-            self.close(Close::Restart);
-        }
-        while let Some(item) = next {
-            match item {
-                Item::Frame(frame) => self.backlog.push(frame),
-                Item::Close(why) => return self.close(why),
-            }
-            let has_room = self.backlog.len() < BATCH_FRAMES_MAX;
-            next = if has_room { inbox.next_ready() } else { None };
-        }
-    }
-}
-
-async fn run<R, W>(session: &mut Session, mut read: R, mut write: W, mut inbox: Option<Inbox>)
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let mut scratch = [0; READ_BYTES];
-    let watch = inbox.as_ref().map(Inbox::watch);
-    while !session.is_over() {
-        // In this order: the end first, then what is to be written, so that a client that sends
-        // without pause holds nothing up; new frames only behind what it said.
-        tokio::select! {
-            biased;
-            () = given_up(watch.as_ref()), if session.is_open() => {
-                session.backlog.drop_unbegun();
-                session.close(Close::Slow);
-            }
-            () = reached(session.expiry), if session.is_open() && session.expiry.is_some() => {
-                session.close(Close::Expired);
-            }
-            () = reached(session.deadline), if session.deadline.is_some() => session.is_lost = true,
-            () = reached(session.patience), if session.patience.is_some() => session.is_lost = true,
-            () = closing(watch.as_ref()), if session.patience.is_none() => {
-                session.patience = Some(Instant::now() + Duration::from_millis(STUCK_MS_MAX));
-            }
-            written = write_some(&mut write, &mut session.backlog),
-                if !session.backlog.is_empty() || session.is_unflushed => {
-                    session.is_lost |= written.is_err();
-                    session.is_unflushed = written.unwrap_or(false);
-                }
-            count = read.read(&mut scratch), if !session.has_client_closed => match count {
-                Ok(count @ 1..) => {
-                    if session.heard(&scratch[..count]) && let Some(watch) = &watch {
-                        watch.alive();
-                    }
-                }
-                Ok(0) | Err(_) => session.is_lost = true,
-            },
-            item = next(&mut inbox), if session.is_open() && session.backlog.is_empty() => {
-                if let Some(inbox) = &mut inbox {
-                    session.take(item, inbox);
-                }
+    /// Goes on until the socket is over. In this order: the end first, then what is to be written,
+    /// so that a client that sends without pause holds nothing up.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.is_over() {
+            let has_gone_on = self.poll_times(cx).is_ready()
+                | self.poll_hub(cx).is_ready()
+                | self.poll_write(cx).is_ready()
+                | self.poll_read(cx).is_ready();
+            if !has_gone_on {
+                return Poll::Pending;
             }
         }
+        Poll::Ready(())
     }
-    // The peer may be gone already; there is nobody to tell.
-    let _ = write.shutdown().await;
-}
 
-/// The next item of the hub; a socket without an inbox is closing and is never asked.
-async fn next(inbox: &mut Option<Inbox>) -> Option<Item> {
-    match inbox {
-        Some(inbox) => inbox.next().await,
-        None => None,
+    fn poll_times(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reached = ready!(self.times.poll(cx));
+        if self.times.expiry == Some(reached) {
+            self.close(Close::Expired);
+        } else {
+            self.is_lost = true;
+        }
+        Poll::Ready(())
     }
-}
 
-async fn reached(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
+    /// Writes what waits, in one piece or in one vectored write, and flushes behind the last.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut outcome = Poll::Pending;
+        while !self.backlog.is_empty() && !self.is_lost {
+            let stream = Pin::new(&mut self.stream);
+            let written = if let Some(only) = self.backlog.only() {
+                stream.poll_write(cx, only)
+            } else {
+                let mut slices = [IoSlice::new(&[]); BATCH_MAX];
+                let count = self.backlog.slices(&mut slices);
+                stream.poll_write_vectored(cx, &slices[..count])
+            };
+            let Poll::Ready(written) = written else { return outcome };
+            match written {
+                Ok(written @ 1..) => self.backlog.advance(written),
+                Ok(0) | Err(_) => self.is_lost = true,
+            }
+            self.is_unflushed = true;
+            outcome = Poll::Ready(());
+        }
+        if self.is_unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            self.is_lost |= flushed.is_err();
+            self.is_unflushed = false;
+            outcome = Poll::Ready(());
+        }
+        outcome
     }
-}
 
-async fn given_up(watch: Option<&crate::outbox::Watch>) {
-    match watch {
-        Some(watch) => watch.given_up().await,
-        None => std::future::pending().await,
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_client_closed {
+            return Poll::Pending;
+        }
+        let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut scratch);
+        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read));
+        match outcome {
+            Ok(()) if !read.filled().is_empty() => self.heard(read.filled()),
+            Ok(()) | Err(_) => self.is_lost = true,
+        }
+        Poll::Ready(())
     }
-}
 
-async fn closing(watch: Option<&crate::outbox::Watch>) {
-    match watch {
-        Some(watch) => watch.closing().await,
-        None => std::future::pending().await,
+    fn poll_hub(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(inbox) = &self.inbox else { return Poll::Pending };
+        if !self.is_open() {
+            return Poll::Pending;
+        }
+        match ready!(inbox.poll(cx, &mut self.backlog)) {
+            News::Frames => {}
+            News::Ending => {
+                let patience = Instant::now() + Duration::from_millis(STUCK_MS_MAX);
+                self.times.patience = Some(patience);
+            }
+            News::Close(why) => self.close(why),
+            News::GivenUp => {
+                self.backlog.drop_unbegun();
+                self.close(Close::Slow);
+            }
+        }
+        Poll::Ready(())
     }
-}
-
-/// Writes once, as many waiting frames as fit, or flushes when none waits; returns whether all that
-/// waited is written and still to be flushed. Nothing is lost when it is dropped while it waits.
-async fn write_some<W: AsyncWrite + Unpin>(
-    write: &mut W,
-    backlog: &mut Backlog,
-) -> io::Result<bool> {
-    if backlog.is_empty() {
-        write.flush().await?;
-        return Ok(false);
-    }
-    let written = poll_fn(|cx| {
-        let mut slices = [IoSlice::new(&[]); BATCH_FRAMES_MAX];
-        let count = backlog.slices(&mut slices);
-        Pin::new(&mut *write).poll_write_vectored(cx, &slices[..count])
-    });
-    let written = written.await?;
-    if written == 0 {
-        return Err(io::ErrorKind::WriteZero.into());
-    }
-    backlog.advance(written);
-    Ok(backlog.is_empty())
 }
 
 #[cfg(test)]

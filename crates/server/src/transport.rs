@@ -1,7 +1,6 @@
 //! The byte stream of a connection: plain TCP, or TLS over it.
 //!
-//! Invariant: above this file nobody asks which of the two it is, except for how it is split in
-//! two: a plain stream needs no lock for that.
+//! Invariant: above this file nobody asks which of the two it is.
 
 use std::io;
 use std::pin::Pin;

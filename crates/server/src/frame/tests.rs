@@ -62,15 +62,31 @@ fn waiting_frames_are_written_in_order_and_in_parts() {
 #[test]
 fn a_frame_that_has_begun_is_never_cut() {
     let mut backlog = Backlog::default();
-    backlog.push(Bytes::from_static(b"abc"));
-    backlog.push(Bytes::from_static(b"de"));
+    backlog.push(text(b"abc"));
+    backlog.push(text(b"de"));
     backlog.advance(1);
     backlog.drop_unbegun();
-    assert_eq!(backlog.len(), 1);
-    backlog.advance(2);
-    backlog.push(Bytes::from_static(b"f"));
+    assert_eq!(backlog.bytes(), b"\x03abc");
+    backlog.advance(4);
+    backlog.push(text(b"f"));
     backlog.drop_unbegun();
     assert!(backlog.is_empty());
+}
+
+#[test]
+fn frames_in_one_piece_are_cut_behind_the_one_that_has_begun() {
+    let long = [b'l'; 300];
+    let piece: Bytes = [text(b"abc"), text(&long), text(b"de")].concat().into();
+    let (second, third) = (5, 5 + 4 + long.len());
+    for (written, end) in [(0, 0), (2, 5), (second, second), (second + 1, third), (third, third)] {
+        let mut backlog = Backlog::default();
+        backlog.push(Frames::of(piece.clone(), 3));
+        backlog.push(text(b"another"));
+        backlog.advance(written);
+        backlog.drop_unbegun();
+        assert_eq!(backlog.bytes(), piece[written..end], "{written} bytes are written");
+        assert_eq!(backlog.is_empty(), written == end);
+    }
 }
 
 #[test]

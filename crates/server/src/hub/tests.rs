@@ -1,5 +1,8 @@
+use std::task::{Context, Poll, Waker};
+
 use super::*;
-use crate::outbox::{self, Inbox, Item};
+use crate::frame::Backlog;
+use crate::outbox::{self, Inbox, News};
 
 const INSTANCE: Uid = Uid([0xa; 16]);
 pub(super) const ALICE: Uid = Uid([1; 16]);
@@ -25,17 +28,32 @@ pub(super) struct Client {
 impl Client {
     /// Returns what waits: the text of frames, `ping`, or how the socket ended.
     pub(super) fn heard(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.heard_next()).collect()
+        let mut heard = Vec::new();
+        let mut backlog = Backlog::default();
+        while let Poll::Ready(news) =
+            self.inbox.poll(&Context::from_waker(Waker::noop()), &mut backlog)
+        {
+            match news {
+                News::Frames => heard.extend(texts(&std::mem::take(&mut backlog).bytes())),
+                News::Ending => {}
+                News::Close(why) => heard.push(format!("{why:?}")),
+                News::GivenUp => heard.push("given up".to_owned()),
+            }
+        }
+        heard
     }
+}
 
-    /// Returns the first of what waits.
-    pub(super) fn heard_next(&mut self) -> Option<String> {
-        Some(match self.inbox.next_ready()? {
-            Item::Close(why) => format!("{why:?}"),
-            Item::Frame(frame) if frame[0] == 0x89 => "ping".to_owned(),
-            Item::Frame(frame) => String::from_utf8_lossy(&frame[2..]).into_owned(),
-        })
+/// Takes frames apart.
+fn texts(mut bytes: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    while !bytes.is_empty() {
+        let (is_ping, text, rest) = frame::first(bytes).expect("a server writes whole frames");
+        let text = String::from_utf8_lossy(text).into_owned();
+        texts.push(if is_ping { "ping".to_owned() } else { text });
+        bytes = rest;
     }
+    texts
 }
 
 impl Scene {
@@ -387,7 +405,7 @@ fn a_silent_client_is_closed_after_two_pings() {
     let mut heard = Vec::new();
     for _ in 0..3 * HEARTBEAT_TURNS {
         scene.hub.turn();
-        lively.inbox.watch().alive();
+        lively.inbox.alive();
         heard.extend(silent.heard());
     }
     assert_eq!(heard, ["ping", "ping", "Silent"]);

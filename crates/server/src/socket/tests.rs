@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -21,8 +21,7 @@ impl Client {
     fn connect_until(leftover: &'static [u8], expiry: Option<Instant>) -> (Self, Outbox) {
         let (client, server) = duplex(PIPE_BYTES);
         let (outbox, inbox) = outbox::new();
-        let (read, write) = split(server);
-        let socket = tokio::spawn(async move { serve(read, write, leftover, inbox, expiry).await });
+        let socket = tokio::spawn(serve(server, leftover, inbox, expiry));
         let (read, write) = split(client);
         (Self { read, write, socket }, outbox)
     }
@@ -117,8 +116,7 @@ async fn a_client_that_never_answers_a_close_is_left() {
 #[tokio::test]
 async fn a_refused_client_hears_4401() {
     let (client, server) = duplex(PIPE_BYTES);
-    let (read, write) = split(server);
-    let refused = tokio::spawn(refuse(read, write, Close::Unauthorized));
+    let refused = tokio::spawn(refuse(server, Close::Unauthorized));
     let (mut read, mut write) = split(client);
     let mut heard = vec![0; 16];
     read.read_exact(&mut heard).await.unwrap();
