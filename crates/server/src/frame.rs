@@ -69,6 +69,11 @@ pub(crate) fn text(payload: &[u8]) -> Bytes {
     encode(OpCode::Data(Data::Text), payload)
 }
 
+/// Adds the frame of a text to others.
+pub(crate) fn append_text(payload: &[u8], frames: &mut Vec<u8>) {
+    append(OpCode::Data(Data::Text), payload, frames);
+}
+
 /// Returns the frame of a ping, which needs no payload.
 pub(crate) fn ping() -> Bytes {
     encode(OpCode::Control(Control::Ping), &[])
@@ -89,10 +94,14 @@ pub(crate) fn close(why: Close) -> Bytes {
 
 fn encode(opcode: OpCode, payload: &[u8]) -> Bytes {
     let mut frame = Vec::with_capacity(HEADER_BYTES_MAX + payload.len());
-    let header = FrameHeader { opcode, ..FrameHeader::default() };
-    header.format(payload.len() as u64, &mut frame).expect("a Vec takes what is written to it");
-    frame.extend_from_slice(payload);
+    append(opcode, payload, &mut frame);
     frame.into()
+}
+
+fn append(opcode: OpCode, payload: &[u8], frames: &mut Vec<u8>) {
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    header.format(payload.len() as u64, frames).expect("a Vec takes what is written to it");
+    frames.extend_from_slice(payload);
 }
 
 /// Complete frames that follow each other in one piece of memory, which many sockets share.

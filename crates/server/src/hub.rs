@@ -7,6 +7,7 @@
 //! `hub/slow.rs` for those whose user could not keep up.
 
 mod opening;
+mod run;
 mod slow;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,7 @@ use crate::outbox::{Outbox, Refused};
 
 use opening::Phase;
 pub(crate) use opening::{Covered, Gone, Open, Wanted};
+use run::{Part, Run, Whole};
 use slow::Slow;
 
 /// Turns of the wheel between two pings of a socket; the relay turns it once a second.
@@ -95,11 +97,11 @@ struct Socket {
 }
 
 impl Socket {
-    /// Takes a frame of the present.
-    fn hear(&mut self, frame: &Bytes, at: At) -> Result<(), Refused> {
+    /// Takes frames of the present.
+    fn hear(&mut self, part: Part<'_>) -> Result<(), Refused> {
         match &mut self.phase {
-            Phase::Live => self.outbox.push(frame.clone()),
-            Phase::Opening(held) => held.hold(frame, at),
+            Phase::Live => self.outbox.push(part.frames()),
+            Phase::Opening(held) => part.each().try_for_each(|(at, frame)| held.hold(&frame, at)),
             Phase::New { .. } => Ok(()),
         }
     }
@@ -146,6 +148,8 @@ pub(crate) struct Hub {
     wheel: Vec<Vec<(Uid, SocketId)>>,
     turn: usize,
     slow: Slow,
+    /// Events that have not left yet.
+    run: Run,
     established: Established,
     ping: Bytes,
     /// Most sockets of one user. One more takes the place of the oldest.
@@ -168,6 +172,7 @@ impl Hub {
                 at_present: frame::text(established),
                 to_resume: frame::text(established),
             },
+            run: Run::default(),
             ping: frame::ping(),
             sockets_max,
             metrics,
@@ -287,6 +292,7 @@ impl Hub {
 
     /// Applies what an event changes before it is delivered: who joined hears of it.
     pub(crate) fn before(&mut self, effect: Effect, at: At) {
+        self.flush();
         match effect {
             Effect::Join { channel, user: uid, moderator } => {
                 let Some(user) = self.users.get_mut(&uid) else { return };
@@ -322,6 +328,7 @@ impl Hub {
 
     /// Applies what an event changes after it is delivered: who left still hears of it.
     pub(crate) fn after(&mut self, effect: Effect) {
+        self.flush();
         match effect {
             Effect::Join { .. } | Effect::ModeratorChanged { .. } => {}
             Effect::Leave { channel, user: uid } => {
@@ -368,49 +375,76 @@ impl Hub {
         }
     }
 
-    /// Hands an event to the local sockets of its audience. Its text is built when the first of
-    /// them needs it, and never when none does.
+    /// Hands an event to the local sockets of its audience, at the latest with `flush`. Its text is
+    /// built when one of them needs it, and never when none does.
     pub(crate) fn deliver(
         &mut self,
         audience: &Audience,
         at: At,
         text: impl FnOnce() -> Option<Vec<u8>>,
     ) {
+        if !self.run.takes(audience, at) {
+            self.flush();
+            if !self.has_hearer(audience, at) {
+                return;
+            }
+        }
+        let Some(text) = text() else { return };
+        match audience {
+            Audience::Internal => {}
+            Audience::Members(channel) => self.run.add(*channel, at, &text),
+            Audience::Moderators(channel) => {
+                let members = self.channels.get(channel).into_iter().flatten();
+                let moderators = members.filter(|(_, member)| member.moderator);
+                let users = moderators.map(|(uid, _)| *uid).collect::<Vec<_>>();
+                self.tell(&users, &Whole::single(at, &text));
+            }
+            Audience::Users(users) => self.tell(users, &Whole::single(at, &text)),
+        }
+    }
+
+    /// Returns whether an event has an established hearer here.
+    fn has_hearer(&self, audience: &Audience, at: At) -> bool {
+        let is_here = |uid| self.users.get(uid).is_some_and(|user: &User| user.loading.is_none());
         let everybody = |channel| self.channels.get(channel).into_iter().flatten();
-        let users: Box<dyn Iterator<Item = &Uid> + '_> = match audience {
-            Audience::Internal => return,
-            Audience::Users(users) => Box::new(users.iter()),
+        match audience {
+            Audience::Internal => false,
+            Audience::Users(users) => users.iter().any(is_here),
             Audience::Members(channel) => {
-                Box::new(everybody(channel).filter_map(|(uid, member)| {
-                    // What all sub-channels hear of has the order of their channel.
-                    let is_ordered = at.seq != 0 && at.home == *channel;
-                    (!is_ordered || member.since_seq <= at.seq).then_some(uid)
-                }))
+                let for_since = run::for_since(*channel, at);
+                let mut members = everybody(channel);
+                members.any(|(uid, member)| member.since_seq <= for_since && is_here(uid))
             }
-            Audience::Moderators(channel) => Box::new(
-                everybody(channel).filter_map(|(uid, member)| member.moderator.then_some(uid)),
-            ),
-        };
-        let mut text = Some(text);
-        let mut frame = None;
-        let mut failed = Vec::new();
-        let mut sent = 0;
-        for &uid in users {
-            let user = self.users.get_mut(&uid).filter(|user| user.loading.is_none());
-            let Some(user) = user else { continue };
-            if let Some(text) = text.take() {
-                let Some(text) = text() else { return };
-                frame = Some(frame::text(&text));
+            Audience::Moderators(channel) => {
+                everybody(channel).any(|(uid, member)| member.moderator && is_here(uid))
             }
-            let Some(frame) = &frame else { return };
-            sent += user.sockets.len();
-            push(uid, user, frame, at, &mut failed);
         }
-        if frame.is_none() {
-            return;
+    }
+
+    /// Lets the events leave that wait for others behind them.
+    pub(crate) fn flush(&mut self) {
+        let Some((channel, whole)) = self.run.take() else { return };
+        let mut told = Told::default();
+        for (uid, member) in self.channels.get(&channel).into_iter().flatten() {
+            if let Some(part) = whole.part_for(member) {
+                told.tell(*uid, self.users.get_mut(uid), part);
+            }
         }
-        self.metrics.event_relayed(sent - failed.len());
-        self.drop_failed(failed);
+        self.count(whole.len(), told);
+    }
+
+    /// Tells named users.
+    fn tell(&mut self, users: &[Uid], whole: &Whole) {
+        let mut told = Told::default();
+        for uid in users {
+            told.tell(*uid, self.users.get_mut(uid), whole.all());
+        }
+        self.count(whole.len(), told);
+    }
+
+    fn count(&mut self, event_count: usize, told: Told) {
+        self.metrics.events_relayed(event_count, told.frame_count);
+        self.drop_failed(told.failed);
     }
 
     fn drop_failed(&mut self, failed: Vec<(Uid, SocketId, Refused)>) {
@@ -469,17 +503,22 @@ fn slot(id: SocketId) -> usize {
     usize::try_from(id.0 % HEARTBEAT_TURNS as u64).unwrap_or_default()
 }
 
-/// Hands a frame to each socket of a user and notes those that did not take it.
-fn push(
-    uid: Uid,
-    user: &mut User,
-    frame: &Bytes,
-    at: At,
-    failed: &mut Vec<(Uid, SocketId, Refused)>,
-) {
-    for socket in &mut user.sockets {
-        if let Err(why) = socket.hear(frame, at) {
-            failed.push((uid, socket.id, why));
+/// What became of frames that were handed to sockets.
+#[derive(Default)]
+struct Told {
+    frame_count: usize,
+    failed: Vec<(Uid, SocketId, Refused)>,
+}
+
+impl Told {
+    /// Hands frames to each socket of a user who is established.
+    fn tell(&mut self, uid: Uid, user: Option<&mut User>, part: Part<'_>) {
+        let Some(user) = user.filter(|user| user.loading.is_none()) else { return };
+        for socket in &mut user.sockets {
+            match socket.hear(part) {
+                Ok(()) => self.frame_count += part.count(),
+                Err(why) => self.failed.push((uid, socket.id, why)),
+            }
         }
     }
 }

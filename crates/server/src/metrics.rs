@@ -124,8 +124,8 @@ impl Metrics {
         self.backlog.look(chat).await;
     }
 
-    pub(crate) fn event_relayed(&self, frame_count: usize) {
-        self.events.inc();
+    pub(crate) fn events_relayed(&self, event_count: usize, frame_count: usize) {
+        self.events.inc_by(event_count as u64);
         self.frames.inc_by(frame_count as u64);
     }
 
@@ -147,7 +147,7 @@ mod tests {
         metrics.answered("none", 404, Duration::from_millis(3));
         metrics.socket_opened();
         metrics.step_done();
-        metrics.event_relayed(3);
+        metrics.events_relayed(1, 3);
         let text = metrics.to_text();
         for line in [
             r#"campanile_requests_total{operation="none",status="404"} 1"#,

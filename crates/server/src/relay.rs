@@ -25,6 +25,8 @@ use opening::{OPENINGS_MAX, Opener};
 
 /// Groups of events between the committer and the relay. A full sink holds the committer.
 pub(crate) const SINK_GROUPS_MAX: usize = 64;
+/// Groups that are relayed before anything else is done.
+const GROUPS_TOGETHER_MAX: usize = 16;
 /// Requests of sockets that wait for the relay; more of them wait in their own tasks.
 const CONTROLS_MAX: usize = 1024;
 /// Loads of users' channels at one time: after a restart everybody comes at once.
@@ -112,7 +114,7 @@ impl Relay {
         loop {
             tokio::select! {
                 group = self.sink.recv() => match group {
-                    Some(group) => self.relay(&group),
+                    Some(group) => self.relay_with_others(&group),
                     None => return,
                 },
                 control = self.control.recv() => match control {
@@ -129,6 +131,17 @@ impl Relay {
         }
     }
 
+    /// Relays a group, and with it what has gathered behind it meanwhile.
+    fn relay_with_others(&mut self, group: &[Committed]) {
+        self.relay(group);
+        for _ in 1..GROUPS_TOGETHER_MAX {
+            let Ok(group) = self.sink.try_recv() else { break };
+            self.relay(&group);
+        }
+        self.hub.flush();
+    }
+
+    /// Hands the events of a group to the hub, which is flushed before anything else happens to it.
     fn relay(&mut self, group: &[Committed]) {
         for committed in group {
             for (event, index) in committed.events.iter().zip(0..) {
@@ -180,6 +193,7 @@ impl Relay {
                 while let Ok(group) = self.sink.try_recv() {
                     self.relay(&group);
                 }
+                self.hub.flush();
                 self.is_closing = true;
                 self.hub.close_all();
             }

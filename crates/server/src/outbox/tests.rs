@@ -70,7 +70,7 @@ fn the_queue_is_bounded_in_frames_however_they_come_together() {
         outbox.push(one.clone()).unwrap();
     }
     outbox.push(Frames::of(Bytes::from(vec![0; most]), most)).unwrap();
-    assert_eq!(outbox.push(one.clone()), Err(Refused::Full));
+    assert_eq!(outbox.push(one), Err(Refused::Full));
     assert_eq!(reader.poll(), Poll::Ready(News::Frames));
     assert_eq!(outbox.push(Frames::of(X, BATCH_MAX + 1)), Err(Refused::Full));
     assert_eq!(outbox.push(Frames::of(X, BATCH_MAX)), Ok(()));

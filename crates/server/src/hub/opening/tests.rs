@@ -1,3 +1,5 @@
+use store::Audience;
+
 use super::super::tests::{ALICE, BOB, Client, ROOM, Scene, member};
 use super::super::{Errand, Found};
 use super::*;
@@ -47,6 +49,22 @@ async fn what_the_opening_has_told_is_not_told_again() {
     feed(&mut scene, &alice, &open, "past with told").await;
     end(&mut scene, &alice, &[0, 1]);
     assert_eq!(alice.heard(), ["past with told", "kept nowhere", "news"]);
+}
+
+#[tokio::test]
+async fn of_events_that_come_together_those_that_were_told_are_not_told_again() {
+    let mut scene = Scene::new();
+    let (mut alice, open) = open(&mut scene, ALICE);
+    let mut bob = scene.establish(BOB, &[member(ROOM, 0)]);
+    for (seq, text) in [(1, "one"), (2, "two"), (3, "three")] {
+        let at = At { home: ROOM, seq, is_durable: true };
+        scene.hub.deliver(&Audience::Members(ROOM), at, || Some(text.into()));
+    }
+    scene.hub.flush();
+    feed(&mut scene, &alice, &open, "past with two").await;
+    end(&mut scene, &alice, &[2]);
+    assert_eq!(alice.heard(), ["past with two", "one", "three"]);
+    assert_eq!(bob.heard(), ["one", "two", "three"]);
 }
 
 #[tokio::test]

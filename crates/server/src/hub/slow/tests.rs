@@ -8,7 +8,7 @@ fn overrun(scene: &mut Scene, client: &mut Client) {
     for seq in 1..=outbox::FRAMES_MAX as u64 + 1 {
         scene.say(seq, "x");
     }
-    while client.heard_next().is_some() {}
+    client.heard();
 }
 
 fn load_of(errand: Option<Errand>) -> Load {
@@ -70,7 +70,7 @@ fn who_keeps_up_for_long_has_no_delay_to_grow() {
     }
     for _ in 0..MEMORY_TURNS + HEARTBEAT_TURNS as u64 {
         scene.hub.turn();
-        alice.inbox.watch().alive();
+        alice.inbox.alive();
         alice.heard();
     }
     overrun(&mut scene, &mut alice);
@@ -87,7 +87,7 @@ fn a_socket_that_waits_hears_nothing_before_it_is_established() {
         scene.say(seq, "x");
         other.heard();
     }
-    while alice.heard_next().is_some() {}
+    alice.heard();
     let (mut waiting, errand) = scene.connect_wanting(ALICE, "waiting", None);
     assert!(errand.is_none(), "her channels are known");
     scene.say(9_998, "before");
