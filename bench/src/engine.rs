@@ -126,10 +126,14 @@ impl Rules {
 
     /// Does what follows the signature's check.
     pub(crate) async fn answer(&self, request: &Request) -> Result<Vec<u8>> {
+        let (path, query) = match request.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (request.path.as_str(), None),
+        };
         let call = chat::Call {
-            route: wire::route::route(request.method, &request.path, None)?,
+            route: wire::route::route(request.method, path, query)?,
             scope: chat::Scope::Root,
-            raw_query: None,
+            raw_query: query.map(str::to_owned),
             body: request.body.clone().into(),
             bearer: request.bearer.clone(),
             endpoint: String::new(),

@@ -27,8 +27,9 @@ use crate::timed::{Activity, HEAD_MS_MAX, Timed};
 use crate::tls::Tls;
 use crate::transport::Transport;
 
-/// Connections that the kernel completes before they are accepted.
-const BACKLOG: u32 = 1024;
+/// Connections that the kernel completes before they are accepted: after a restart everybody comes at
+/// once, and who finds no room waits a second. The kernel has a bound of its own.
+const BACKLOG: u32 = 4096;
 /// What hyper may buffer of a head. Above the limits of `request`, which answers with a body.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// Headers of a request; far more than any client sends, and few enough to look through.

@@ -192,7 +192,7 @@ impl Hub {
         let generation = self.generation;
         let user = self.users.entry(uid).or_insert_with(|| User {
             app_instance,
-            sockets: Vec::new(),
+            sockets: Vec::with_capacity(1),
             channels: HashSet::new(),
             loading: Some(Loading { generation, touched: HashMap::new() }),
         });
