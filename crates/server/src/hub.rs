@@ -6,8 +6,10 @@
 //! that is committed for its user. `hub/opening.rs` is for sockets that are told of the past first,
 //! `hub/slow.rs` for those whose user could not keep up.
 
+mod hearers;
 mod opening;
 mod run;
+mod slots;
 mod slow;
 
 use std::collections::{HashMap, HashSet};
@@ -21,9 +23,11 @@ use crate::frame::{self, Close};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Refused};
 
+use hearers::{Channel, Member, members};
 use opening::Phase;
 pub(crate) use opening::{Covered, Gone, Open, Wanted};
 use run::{Part, Run, Whole};
+use slots::{Slot, Slots};
 use slow::Slow;
 
 /// Turns of the wheel between two pings of a socket; the relay turns it once a second.
@@ -81,13 +85,6 @@ pub(crate) struct At {
     pub(crate) is_durable: bool,
 }
 
-/// A local user's place in a channel.
-#[derive(Debug, Clone, Copy)]
-struct Member {
-    since_seq: u64,
-    moderator: bool,
-}
-
 struct Socket {
     id: SocketId,
     session: String,
@@ -111,7 +108,7 @@ struct User {
     app_instance: Uid,
     /// Oldest first.
     sockets: Vec<Socket>,
-    channels: HashSet<Uid>,
+    channels: Vec<Slot>,
     /// The load in flight; its sockets are not established before it is done.
     loading: Option<Loading>,
 }
@@ -140,8 +137,8 @@ struct Established {
 
 /// See the head of this file.
 pub(crate) struct Hub {
-    channels: HashMap<Uid, HashMap<Uid, Member>>,
-    users: HashMap<Uid, User>,
+    channels: Slots<Channel>,
+    users: Slots<User>,
     /// Users with a load in flight.
     loading: HashSet<Uid>,
     generation: u64,
@@ -161,8 +158,8 @@ impl Hub {
     /// `established` is the text of SESSION_ESTABLISHED without an id.
     pub(crate) fn new(established: &[u8], sockets_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
-            channels: HashMap::new(),
-            users: HashMap::new(),
+            channels: Slots::default(),
+            users: Slots::default(),
             loading: HashSet::new(),
             generation: 0,
             wheel: vec![Vec::new(); HEARTBEAT_TURNS],
@@ -190,12 +187,13 @@ impl Hub {
             registration;
         let SessionUser { app_instance, user: uid } = session_user;
         let generation = self.generation;
-        let user = self.users.entry(uid).or_insert_with(|| User {
+        let slot = self.users.ensure(uid, || User {
             app_instance,
             sockets: Vec::with_capacity(1),
-            channels: HashSet::new(),
+            channels: Vec::new(),
             loading: Some(Loading { generation, touched: HashMap::new() }),
         });
+        let Some((_, user)) = self.users.at_mut(slot) else { return None };
         let is_new = user.sockets.is_empty();
         let replaced = user.sockets.iter().position(|socket| socket.session == session);
         let is_full = user.sockets.len() >= self.sockets_max.max(1);
@@ -211,7 +209,7 @@ impl Hub {
         }
         user.sockets.push(socket);
         self.metrics.socket_opened();
-        self.wheel[slot(id)].push((uid, id));
+        self.wheel[turn_of(id)].push((uid, id));
         if is_new {
             self.loading.insert(uid);
             self.generation += 1;
@@ -226,7 +224,7 @@ impl Hub {
     }
 
     fn take_socket(&mut self, uid: Uid, id: SocketId) -> Option<Socket> {
-        let user = self.users.get_mut(&uid)?;
+        let user = self.users.get_mut(uid)?;
         let index = user.sockets.iter().position(|socket| socket.id == id)?;
         let socket = user.sockets.remove(index);
         self.metrics.socket_closed();
@@ -238,7 +236,7 @@ impl Hub {
 
     /// Takes a user out, with his channels; his sockets get `why`.
     fn close_user(&mut self, uid: Uid, why: Close) {
-        let Some(user) = self.users.get_mut(&uid) else { return };
+        let Some(user) = self.users.get_mut(uid) else { return };
         for socket in user.sockets.drain(..) {
             socket.outbox.close(why);
             self.metrics.socket_closed();
@@ -248,16 +246,14 @@ impl Hub {
 
     fn forget(&mut self, uid: Uid) {
         self.loading.remove(&uid);
-        let Some(user) = self.users.remove(&uid) else { return };
-        for channel in user.channels {
-            self.unhear(channel, uid);
-        }
+        let Some((slot, user)) = self.users.remove(uid) else { return };
+        self.strike_all(slot, &user.channels);
     }
 
     /// Takes the outcome of a load. Returns the openings that it was waited for.
     pub(crate) fn loaded(&mut self, load: &Load, found: Found) -> Vec<Open> {
         let uid = load.user.user;
-        let Some(user) = self.users.get_mut(&uid) else { return Vec::new() };
+        let Some(user) = self.users.get_mut(uid) else { return Vec::new() };
         let is_awaited =
             user.loading.as_ref().is_some_and(|loading| loading.generation == load.generation);
         if !is_awaited {
@@ -272,18 +268,19 @@ impl Hub {
             }
         };
         let touched = user.loading.take().map(|loading| loading.touched).unwrap_or_default();
+        user.channels.reserve_exact(found.len());
+        let Some(user) = self.users.slot(uid) else { return Vec::new() };
         for Subscription { channel, since_seq, mut moderator } in found {
             match touched.get(&channel) {
                 Some(Touch::Membership) => continue,
                 Some(Touch::Moderator(changed)) => moderator = *changed,
                 None => {}
             }
-            user.channels.insert(channel);
-            let members = self.channels.entry(channel).or_default();
-            members.insert(uid, Member { since_seq, moderator });
+            self.hear(channel, Member { user, moderator, since_seq });
         }
         self.loading.remove(&uid);
         let established = &self.established;
+        let Some((_, user)) = self.users.at_mut(user) else { return Vec::new() };
         user.sockets
             .iter_mut()
             .filter_map(|socket| socket.establish(load.user, established))
@@ -295,22 +292,17 @@ impl Hub {
         self.flush();
         match effect {
             Effect::Join { channel, user: uid, moderator } => {
-                let Some(user) = self.users.get_mut(&uid) else { return };
-                if let Some(loading) = &mut user.loading {
-                    loading.touched.insert(channel, Touch::Membership);
-                }
+                let Some(user) = self.users.slot(uid) else { return };
+                self.touch(channel, uid);
                 // Sequence numbers of different homes say nothing about each other.
                 let since_seq = if at.home == channel { at.seq } else { 0 };
-                user.channels.insert(channel);
-                let members = self.channels.entry(channel).or_default();
-                members.insert(uid, Member { since_seq, moderator });
+                self.hear(channel, Member { user, moderator, since_seq });
             }
             Effect::ModeratorChanged { channel, user: uid, moderator } => {
-                let members = self.channels.get_mut(&channel);
-                if let Some(member) = members.and_then(|members| members.get_mut(&uid)) {
+                if let Some(member) = self.member_mut(channel, uid) {
                     member.moderator = moderator;
                 } else if let Some(loading) =
-                    self.users.get_mut(&uid).and_then(|user| user.loading.as_mut())
+                    self.users.get_mut(uid).and_then(|user| user.loading.as_mut())
                 {
                     let touch = loading.touched.entry(channel);
                     let touch = touch.or_insert(Touch::Moderator(moderator));
@@ -333,31 +325,18 @@ impl Hub {
             Effect::Join { .. } | Effect::ModeratorChanged { .. } => {}
             Effect::Leave { channel, user: uid } => {
                 self.unhear(channel, uid);
-                let Some(user) = self.users.get_mut(&uid) else { return };
-                user.channels.remove(&channel);
-                if let Some(loading) = &mut user.loading {
-                    loading.touched.insert(channel, Touch::Membership);
-                }
+                self.touch(channel, uid);
             }
             Effect::ChannelGone { channel } => {
-                for uid in self.channels.remove(&channel).into_iter().flatten().map(|(uid, _)| uid)
-                {
-                    if let Some(user) = self.users.get_mut(&uid) {
-                        user.channels.remove(&channel);
-                    }
-                }
-                for uid in &self.loading {
-                    let user = self.users.get_mut(uid);
-                    if let Some(loading) = user.and_then(|user| user.loading.as_mut()) {
-                        loading.touched.insert(channel, Touch::Membership);
-                    }
+                self.unhear_all(channel);
+                for uid in self.loading.iter().copied().collect::<Vec<_>>() {
+                    self.touch(channel, uid);
                 }
             }
             Effect::UserGone { user } => self.close_user(user, Close::Kicked),
             Effect::AppInstanceGone { app_instance } => {
-                let of_it = |(uid, user): (&Uid, &User)| {
-                    (user.app_instance == app_instance).then_some(*uid)
-                };
+                let of_it =
+                    |(uid, user): (Uid, &User)| (user.app_instance == app_instance).then_some(uid);
                 let gone: Vec<Uid> = self.users.iter().filter_map(of_it).collect();
                 for uid in gone {
                     self.close_user(uid, Close::Kicked);
@@ -366,12 +345,11 @@ impl Hub {
         }
     }
 
-    fn unhear(&mut self, channel: Uid, uid: Uid) {
-        if let Some(members) = self.channels.get_mut(&channel) {
-            members.remove(&uid);
-            if members.is_empty() {
-                self.channels.remove(&channel);
-            }
+    /// Notes that a load in flight may know less of a channel than was heard of it meanwhile.
+    fn touch(&mut self, channel: Uid, uid: Uid) {
+        let user = self.users.get_mut(uid);
+        if let Some(loading) = user.and_then(|user| user.loading.as_mut()) {
+            loading.touched.insert(channel, Touch::Membership);
         }
     }
 
@@ -394,29 +372,36 @@ impl Hub {
             Audience::Internal => {}
             Audience::Members(channel) => self.run.add(*channel, at, &text),
             Audience::Moderators(channel) => {
-                let members = self.channels.get(channel).into_iter().flatten();
-                let moderators = members.filter(|(_, member)| member.moderator);
-                let users = moderators.map(|(uid, _)| *uid).collect::<Vec<_>>();
-                self.tell(&users, &Whole::single(at, &text));
+                let all = members(&self.channels, *channel).iter();
+                let moderators = all.filter(|member| member.moderator).map(|member| member.user);
+                let moderators: Vec<Slot> = moderators.collect();
+                self.tell(&moderators, &Whole::single(at, &text));
             }
-            Audience::Users(users) => self.tell(users, &Whole::single(at, &text)),
+            Audience::Users(users) => {
+                let here: Vec<Slot> =
+                    users.iter().filter_map(|uid| self.users.slot(*uid)).collect();
+                self.tell(&here, &Whole::single(at, &text));
+            }
         }
     }
 
     /// Returns whether an event has an established hearer here.
     fn has_hearer(&self, audience: &Audience, at: At) -> bool {
-        let is_here = |uid| self.users.get(uid).is_some_and(|user: &User| user.loading.is_none());
-        let everybody = |channel| self.channels.get(channel).into_iter().flatten();
+        let is_here = |user: &User| user.loading.is_none();
+        let is_member_here = |member: &Member| self.users.at(member.user).is_some_and(is_here);
         match audience {
             Audience::Internal => false,
-            Audience::Users(users) => users.iter().any(is_here),
+            Audience::Users(users) => {
+                users.iter().any(|uid| self.users.get(*uid).is_some_and(is_here))
+            }
             Audience::Members(channel) => {
                 let for_since = run::for_since(*channel, at);
-                let mut members = everybody(channel);
-                members.any(|(uid, member)| member.since_seq <= for_since && is_here(uid))
+                let mut all = members(&self.channels, *channel).iter();
+                all.any(|member| member.since_seq <= for_since && is_member_here(member))
             }
             Audience::Moderators(channel) => {
-                everybody(channel).any(|(uid, member)| member.moderator && is_here(uid))
+                let mut all = members(&self.channels, *channel).iter();
+                all.any(|member| member.moderator && is_member_here(member))
             }
         }
     }
@@ -425,19 +410,19 @@ impl Hub {
     pub(crate) fn flush(&mut self) {
         let Some((channel, whole)) = self.run.take() else { return };
         let mut told = Told::default();
-        for (uid, member) in self.channels.get(&channel).into_iter().flatten() {
+        for member in members(&self.channels, channel) {
             if let Some(part) = whole.part_for(member) {
-                told.tell(*uid, self.users.get_mut(uid), part);
+                told.tell(self.users.at_mut(member.user), part);
             }
         }
         self.count(whole.len(), told);
     }
 
-    /// Tells named users.
-    fn tell(&mut self, users: &[Uid], whole: &Whole) {
+    /// Tells these users.
+    fn tell(&mut self, users: &[Slot], whole: &Whole) {
         let mut told = Told::default();
-        for uid in users {
-            told.tell(*uid, self.users.get_mut(uid), whole.all());
+        for user in users {
+            told.tell(self.users.at_mut(*user), whole.all());
         }
         self.count(whole.len(), told);
     }
@@ -471,7 +456,7 @@ impl Hub {
         let entries = std::mem::take(&mut self.wheel[self.turn]);
         let mut kept = Vec::with_capacity(entries.len());
         for (uid, id) in entries {
-            let user = self.users.get_mut(&uid);
+            let user = self.users.get_mut(uid);
             let socket = user.and_then(|user| user.sockets.iter_mut().find(|it| it.id == id));
             let Some(socket) = socket else { continue };
             socket.unanswered = if socket.outbox.was_alive() { 0 } else { socket.unanswered + 1 };
@@ -491,14 +476,14 @@ impl Hub {
 
     /// Ends every socket, because the server ends.
     pub(crate) fn close_all(&mut self) {
-        let all: Vec<Uid> = self.users.keys().copied().collect();
+        let all: Vec<Uid> = self.users.iter().map(|(uid, _)| uid).collect();
         for uid in all {
             self.close_user(uid, Close::Restart);
         }
     }
 }
 
-fn slot(id: SocketId) -> usize {
+fn turn_of(id: SocketId) -> usize {
     // A remainder of 30 fits any integer.
     usize::try_from(id.0 % HEARTBEAT_TURNS as u64).unwrap_or_default()
 }
@@ -512,8 +497,8 @@ struct Told {
 
 impl Told {
     /// Hands frames to each socket of a user who is established.
-    fn tell(&mut self, uid: Uid, user: Option<&mut User>, part: Part<'_>) {
-        let Some(user) = user.filter(|user| user.loading.is_none()) else { return };
+    fn tell(&mut self, user: Option<(Uid, &mut User)>, part: Part<'_>) {
+        let Some((uid, user)) = user.filter(|(_, user)| user.loading.is_none()) else { return };
         for socket in &mut user.sockets {
             match socket.hear(part) {
                 Ok(()) => self.frame_count += part.count(),

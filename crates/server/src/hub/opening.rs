@@ -199,7 +199,7 @@ impl Hub {
     }
 
     fn opening_socket(&mut self, uid: Uid, id: SocketId) -> Option<&mut Socket> {
-        let user = self.users.get_mut(&uid)?;
+        let user = self.users.get_mut(uid)?;
         let socket = user.sockets.iter_mut().find(|socket| socket.id == id)?;
         matches!(socket.phase, Phase::Opening(_)).then_some(socket)
     }

@@ -74,7 +74,7 @@ impl Slow {
 impl Hub {
     /// Establishes a socket that has waited, if its user is loaded. Returns the opening that it wants.
     pub(super) fn end_wait(&mut self, uid: Uid, id: SocketId) -> Option<Open> {
-        let user = self.users.get_mut(&uid)?;
+        let user = self.users.get_mut(uid)?;
         let session_user = SessionUser { app_instance: user.app_instance, user: uid };
         let socket = user.sockets.iter_mut().find(|socket| socket.id == id)?;
         if let Phase::New { waits, .. } = &mut socket.phase {
