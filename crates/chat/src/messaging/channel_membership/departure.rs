@@ -1,9 +1,9 @@
 //! Memberships that ended a while ago, from the member's side.
 //!
 //! Key: bucket of time, the former member, the channel or sub-channel, the stamp of the commit that
-//! removed his membership: stamps of two homes may be the same. Invariant: whatever removes a membership of a user puts a row with it, so that a session which
-//! was away finds what told of the end below homes that its user no longer belongs to. Rows leave by
-//! time, as events do.
+//! removed his membership: stamps of two homes may be the same. Invariant: whatever removes a
+//! membership of a user puts a row with it, so that a session which was away finds what told of the
+//! end below homes that its user no longer belongs to. Rows leave by time, as events do.
 
 use serde::{Deserialize, Serialize};
 use store::table::event_bucket;
