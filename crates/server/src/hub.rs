@@ -193,7 +193,7 @@ impl Hub {
             channels: Vec::new(),
             loading: Some(Loading { generation, touched: HashMap::new() }),
         });
-        let Some((_, user)) = self.users.at_mut(slot) else { return None };
+        let (_, user) = self.users.at_mut(slot)?;
         let is_new = user.sockets.is_empty();
         let replaced = user.sockets.iter().position(|socket| socket.session == session);
         let is_full = user.sockets.len() >= self.sockets_max.max(1);
