@@ -171,11 +171,11 @@ pub(crate) const SEARCH_CANDIDATES_MAX: usize = 100;
 pub(crate) const SEARCH_POINTS_PER_READ: usize = 1_000;
 
 /// Runs of a handler whose commits keep meeting a conflict, before the caller gets a 503.
-pub(crate) const ATTEMPTS_MAX: usize = 20;
+pub(crate) const ATTEMPTS_MAX: usize = 40;
 /// The first of these runs follow each other at once; a pause stands before each of the others.
 pub(crate) const ATTEMPTS_AT_ONCE: usize = 3;
 /// The longest of these pauses.
-pub(crate) const PAUSE_MS_MAX: u64 = 32;
+pub(crate) const PAUSE_MS_MAX: u64 = 64;
 
 /// How long a ClientRequestToken is remembered: rows stand in buckets of time, of which the current
 /// and the previous one are looked up and the others are swept.
