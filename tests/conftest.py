@@ -11,6 +11,7 @@ import pytest
 pytest.register_assert_rewrite("support")
 
 from support.faults import Faults, build_library
+from support.nats import Nats
 from support.postgres import Postgres
 from support.server import BINARY, Server
 from support.world import World
@@ -70,6 +71,14 @@ def postgres():
     postgres = Postgres()
     yield postgres
     postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def nats():
+    """The NATS that tests share; one that stops it starts its own."""
+    nats = Nats()
+    yield nats
+    nats.stop()
 
 
 @pytest.fixture(scope="session")

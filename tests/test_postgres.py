@@ -1,17 +1,17 @@
 """PostgreSQL as the shared store: what a start refuses, a database that goes away, several nodes on one store.
 
-Each node delivers the events of its own commits only, so that nothing here listens across nodes.
+These nodes have no bus, so that each delivers the events of its own commits only; `test_cluster.py` listens across
+nodes.
 """
 
 import signal
-import threading
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.clients import refusal
+from support.cluster import SLOW_S, beside, together
 from support.http import get_plain
 from support.load import Load
 from support.postgres import Postgres, named
@@ -35,8 +35,6 @@ CUT_S_MAX = 16.0
 # The promise of docs/operations.md: from the stop of a node to the first send of another one into a channel that it
 # held.
 STOPPED_NODE_S_MAX = 6.0
-# What only ever takes long on a machine that is slow, busy or broken.
-SLOW_S = 60
 HOLD_TRIES = 200
 OUTAGES = 2
 KILLS = 5
@@ -59,14 +57,6 @@ def node(start, url, name, **options):
 def crowd(world, channel_count=CHANNELS):
     users = [world.user(f"sender-{number}") for number in range(SENDERS)]
     return users, [world.channel(users[0], *users[1:]) for _ in range(channel_count)]
-
-
-def beside(world, server):
-    """The same app instance, as another node shows it."""
-    other = World.__new__(World)
-    other.__dict__ = dict(world.__dict__, server=server, _sockets=[])
-    other.reconnect()
-    return other
 
 
 # What a start refuses.
@@ -240,18 +230,6 @@ def test_a_page_token_of_one_node_is_good_on_the_other(pair):
         token = {"NextToken": page.get("NextToken")}
     assert listed == sent
     assert token["NextToken"] is None
-
-
-def together(calls):
-    """Runs the calls at once and returns their answers."""
-    with ThreadPoolExecutor(len(calls)) as pool:
-        gate = threading.Barrier(len(calls))
-
-        def run_one(call):
-            gate.wait(SLOW_S)
-            return call()
-
-        return list(pool.map(run_one, calls))
 
 
 def test_kill_9_of_one_node_loses_nothing_and_the_other_goes_on(pair):

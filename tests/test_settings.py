@@ -10,7 +10,6 @@ from support.http import build, exchange
 from support.server import ROOT_KEY, Server, run
 from support.sigv4 import sign
 
-LATER = ["nats-url"]
 QUIET = ("serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 
 
@@ -113,18 +112,6 @@ def test_the_config_file_may_be_named_by_a_variable(start, tmp_path):
     config = write_config(tmp_path, 'account-id = "111111111111"\n')
     server = start(data_dir=":memory:", environment={"CAMPANILE_CONFIG": str(config)})
     assert arn_prefix(server) == "arn:aws:chime:us-east-1:111111111111"
-
-
-@pytest.mark.parametrize("setting", LATER)
-def test_settings_of_later_versions_are_refused_wherever_they_stand(tmp_path, setting):
-    text = f"--{setting}"
-    check_refused(run(*QUIET, "--data-dir", tmp_path / "data", text, "x"), text, "not available in this version")
-    check_refused(run(*QUIET, "--data-dir", tmp_path / "data", environment={variable(setting): "x"}),
-                  variable(setting), "not available in this version")
-    config = write_config(tmp_path, f'{setting} = "x"\n')
-    check_refused(run(*QUIET, "--data-dir", tmp_path / "data", "--config", config),
-                  setting, "not available in this version")
-    assert not (tmp_path / "data").exists(), "nothing is half-made"
 
 
 @pytest.mark.parametrize("arguments", [

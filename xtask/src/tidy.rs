@@ -25,11 +25,12 @@ const FORBIDDEN: [(&str, &str); 5] = [
 ];
 
 /// Which of our crates a crate may depend on.
-const DIRECTION: [(&str, &[&str]); 6] = [
+const DIRECTION: [(&str, &[&str]); 7] = [
     ("wire", &[]),
     ("store", &[]),
     ("chat", &["store", "wire"]),
-    ("server", &["chat", "store", "wire"]),
+    ("links", &["wire"]),
+    ("server", &["chat", "links", "store", "wire"]),
     ("bench", &["chat", "store", "wire"]),
     ("xtask", &[]),
 ];

@@ -30,6 +30,7 @@ use crate::messaging::channel_membership_preferences::ChannelMembershipPreferenc
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, ChannelMessage};
 use crate::messaging::channel_moderator::ChannelModerator;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
+use crate::messaging::session_place::MessagingSession;
 use crate::messaging::sub_channel::ElasticMember;
 
 /// Rows of one read.
@@ -163,6 +164,7 @@ impl Check {
         self.records::<ChannelMembership>().await?;
         self.records::<ElasticMember>().await?;
         self.records::<ChannelReadMarker>().await?;
+        self.records::<MessagingSession>().await?;
         self.records::<ChannelMembershipPreferences>().await?;
         self.records::<ChannelModerator>().await?;
         self.records::<ChannelBan>().await?;

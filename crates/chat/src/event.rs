@@ -68,6 +68,15 @@ pub enum Effect {
         /// The user.
         user: Uid,
     },
+    /// One of the user's sockets is closed: another took its place.
+    SocketReplaced {
+        /// The user.
+        user: Uid,
+        /// The node that serves it.
+        node: Uid,
+        /// The node's name of it.
+        socket: u64,
+    },
     /// The sockets of all its users are closed.
     AppInstanceGone {
         /// The app instance.

@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use store::{Clock, Engine, Entropy, Key, Range, Store, Table};
+use store::{Clock, Engine, Entropy, Key, Range, Store, Table, Uid};
 
 pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
@@ -43,6 +43,7 @@ pub use job::{Backlog, Step};
 pub use limits::{NamedQuota, QuotaError, Quotas, RESUME_WINDOW_MS};
 pub use messaging::prefetch::{Details, Prefetch, PrefetchSort};
 pub use messaging::session::{Missed, SessionUser, Subscription};
+pub use messaging::session_place::SessionPlace;
 pub use policy::Scope;
 
 use ids::MessageIds;
@@ -180,6 +181,17 @@ impl Chat {
             conflicts: Mutex::default(),
             failed_invocations: AtomicU64::new(0),
         })))
+    }
+
+    /// Returns the name of the store, made at its first use: it tells stores apart where several meet,
+    /// and is no secret.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn store_id(&self) -> Result<String, wire::Error> {
+        let made = || ids::hex(&Uid::random(&*self.0.entropy).0).into_bytes();
+        let id = self.0.store.setting("store_id", made).await.map_err(error::Error::from)?;
+        Ok(String::from_utf8_lossy(&id).into_owned())
     }
 
     /// Returns how many transactions were run again because a row that they had read or guessed has

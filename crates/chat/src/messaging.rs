@@ -13,12 +13,13 @@ pub(crate) mod channel_read_marker;
 pub(crate) mod prefetch;
 pub(crate) mod search;
 pub(crate) mod session;
+pub(crate) mod session_place;
 pub(crate) mod streaming_configurations;
 pub(crate) mod sub_channel;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 17] = [
+pub(crate) static TABLES: [&Table; 18] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel::CHANNEL_BY_FLOW,
@@ -36,4 +37,5 @@ pub(crate) static TABLES: [&Table; 17] = [
     &channel_message::CHANNEL_MESSAGE,
     &channel_message::CHANNEL_MESSAGE_BY_FOREIGN_ID,
     &sub_channel::ELASTIC_MEMBER,
+    &session_place::MESSAGING_SESSION,
 ];

@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{self, Availability, Config, Form, Mode, SETTINGS};
+use crate::config::{self, Config, Form, Mode, SETTINGS};
 use crate::{logging, server};
 
 mod credentials;
@@ -91,16 +91,10 @@ fn settings() -> impl Iterator<Item = Arg> {
     SETTINGS.iter().map(|setting| {
         let arg =
             Arg::new(setting.name).long(setting.name).value_name(setting.value).help(setting.help);
-        match setting.availability {
-            Availability::Now => match setting.form {
-                Form::Value => arg,
-                Form::Pairs => arg.action(ArgAction::Append),
-                Form::Switch => {
-                    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-                }
-            },
-            // Taken in any form, to be refused by its name and not by its form.
-            Availability::Later => arg.hide(true).num_args(0..=1).action(ArgAction::Append),
+        match setting.form {
+            Form::Value => arg,
+            Form::Pairs => arg.action(ArgAction::Append),
+            Form::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         }
     })
 }
@@ -198,24 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_with_later_versions_is_refused_by_its_name() {
-        for command in ["serve", "dev"] {
-            assert_eq!(
-                refusal(&format!("campanile {command} --nats-url nats://x")),
-                "--nats-url is not available in this version"
-            );
-        }
-    }
-
-    #[test]
     fn help_names_every_setting_of_this_version() {
         let error = parse("campanile serve --help").expect_err("help ends the run");
         assert!(is_asked_for(&error));
         let text = error.render().to_string();
         for setting in SETTINGS {
             let form = |end| text.contains(&format!("--{}{end}", setting.name));
-            let is_named = form(' ') || form('[');
-            assert_eq!(is_named, setting.availability == Availability::Now, "{}", setting.name);
+            assert!(form(' ') || form('['), "{}", setting.name);
         }
     }
 }

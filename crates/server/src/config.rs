@@ -1,8 +1,7 @@
 //! What the operator asked for: flags, `CAMPANILE_*` variables and the file of `--config`.
 //!
 //! Invariant: one table, `SETTINGS`, names every setting once; its flag, its variable and its key
-//! in the file follow from the name, and a flag beats a variable beats the file. Settings of later
-//! versions are in the table too, so that they are refused and never silently ignored.
+//! in the file follow from the name, and a flag beats a variable beats the file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use crate::credentials::Credential;
 use crate::endpoint::PublicEndpoint;
 
+mod bus;
 mod database;
 mod mode;
 mod quotas;
@@ -22,6 +22,7 @@ mod resume;
 mod tests;
 mod tls;
 
+pub(crate) use bus::Bus;
 pub(crate) use database::Database;
 pub(crate) use mode::Mode;
 pub(crate) use quotas::join;
@@ -48,7 +49,6 @@ pub(crate) struct Setting {
     pub(crate) value: &'static str,
     pub(crate) help: &'static str,
     pub(crate) form: Form,
-    pub(crate) availability: Availability,
 }
 
 /// How often a setting is given, and with what.
@@ -63,30 +63,16 @@ pub(crate) enum Form {
     Pairs,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Availability {
-    Now,
-    /// Part of the contract, not of this version.
-    Later,
-}
-
 const fn now(name: &'static str, value: &'static str, help: &'static str) -> Setting {
-    Setting { name, value, help, form: Form::Value, availability: Availability::Now }
+    Setting { name, value, help, form: Form::Value }
 }
 
 const fn switch(name: &'static str, help: &'static str) -> Setting {
-    let form = Form::Switch;
-    Setting { name, value: "true|false", help, form, availability: Availability::Now }
+    Setting { name, value: "true|false", help, form: Form::Switch }
 }
 
 const fn pairs(name: &'static str, help: &'static str) -> Setting {
-    let form = Form::Pairs;
-    Setting { name, value: "NAME=VALUE", help, form, availability: Availability::Now }
-}
-
-const fn later(name: &'static str) -> Setting {
-    let (value, form, availability) = ("VALUE", Form::Value, Availability::Later);
-    Setting { name, value, help: "", form, availability }
+    Setting { name, value: "NAME=VALUE", help, form: Form::Pairs }
 }
 
 /// Every setting, in the order of the help.
@@ -111,6 +97,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     now(database::CA, "FILE", "Authorities of its certificate, PEM; turns TLS on"),
     now(database::CLIENT_CERT, "FILE", "Certificate of this node for it, PEM"),
     now(database::CLIENT_KEY, "FILE", "Key of that certificate, PEM"),
+    now(bus::URL, "URL", "NATS that carries events between nodes, nats://.. [default: none]"),
+    now(bus::USER, "NAME", "User of it, unless the URL names one"),
+    now(bus::PASSWORD, "TEXT", "Password of that user; better given as a variable"),
+    now(bus::TOKEN, "TEXT", "Token for it, in place of both; better given as a variable"),
+    now(bus::CA, "FILE", "Authorities of its certificate, PEM; turns TLS on"),
+    now(bus::CLIENT_CERT, "FILE", "Certificate of this node for it, PEM"),
+    now(bus::CLIENT_KEY, "FILE", "Key of that certificate, PEM"),
     now("region", "REGION", "Region of ARNs and signatures [default: us-east-1]"),
     now("account-id", "DIGITS", "Account of ARNs [default: 000000000000]"),
     pairs(quotas::QUOTA, "Sets a count quota; `campanile quotas` prints their names"),
@@ -120,7 +113,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
     now("log-format", "FORMAT", "text or json [default: text]"),
     now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
     now(CONFIG, "FILE", "TOML file with any of these settings as keys"),
-    later("nats-url"),
 ];
 
 /// A setting that cannot be used; the text is the whole line for the operator.
@@ -154,6 +146,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     /// The shared database, in place of the embedded one.
     pub(crate) database: Option<Database>,
+    /// The bus between the nodes that share it.
+    pub(crate) bus: Option<Bus>,
     pub(crate) region: String,
     pub(crate) account_id: String,
     /// The root credential when the variables give it.
@@ -183,12 +177,12 @@ impl Config {
             Some(path) => Some(File::read(Path::new(path.value))?),
             None => None,
         };
-        layers.refuse_later()?;
         let credential = mode.credential(layers.credential()?)?;
         let address = |value: &str| mode.check_address(address(value)?);
         let data = |value: &str| mode.check_data(data(value)?);
         let data = layers.get("data-dir", mode.data_dir(), data)?;
         let database = Database::read(&layers, credential.is_some())?;
+        let bus = Bus::read(&layers, database.is_some())?;
         Ok(Self {
             mode,
             listen: layers.get("listen", "127.0.0.1:8080", address)?,
@@ -197,6 +191,7 @@ impl Config {
             tls: Tls::read(&layers, mode, &data)?,
             data,
             database: mode.check_database(database)?,
+            bus,
             region: layers.get("region", "us-east-1", region)?,
             account_id: layers.get("account-id", "000000000000", account_id)?,
             credential,
@@ -301,16 +296,6 @@ impl Layers {
         }
     }
 
-    fn refuse_later(&self) -> Result<(), Error> {
-        let later = SETTINGS.iter().filter(|setting| setting.availability == Availability::Later);
-        for setting in later {
-            if let Some(found) = self.text(setting.name) {
-                return Err(Error(format!("{} is not available in this version", found.origin)));
-            }
-        }
-        Ok(())
-    }
-
     fn credential(&self) -> Result<Option<Credential>, Error> {
         let half = |name: &str| self.variables.get(name);
         match (half(ACCESS_KEY_ID), half(SECRET_ACCESS_KEY)) {
@@ -355,8 +340,6 @@ impl File {
                 toml::Value::Table(pairs) if setting.form == Form::Pairs => {
                     quotas::from_table(&pairs)
                 }
-                // Refused by its name, whatever its form.
-                _ if setting.availability == Availability::Later => String::new(),
                 other => return Err(refuse(format!("{key} is a {}", other.type_str()))),
             };
             values.insert(key, text);

@@ -25,6 +25,10 @@ use crate::metrics::Metrics;
 use crate::signature::Signatures;
 use crate::{logging, outbox, relay, socket};
 
+mod places;
+
+pub(crate) use places::Places;
+
 /// The path that clients append to the endpoint.
 pub(crate) const PATH: &str = "/connect";
 const USER_ARN: &str = "userArn";
@@ -42,6 +46,8 @@ pub(crate) struct Connect {
     pub(crate) relay: relay::Handle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sockets: Tasks,
+    /// Where several nodes serve the users.
+    pub(crate) places: Option<Arc<Places>>,
 }
 
 impl Connect {
@@ -100,13 +106,23 @@ impl Connect {
         };
         let (outbox, inbox) = outbox::new();
         let id = self.relay.next_socket();
+        if let Some(places) = &self.places
+            && let Err(why) = places.take(&user, &user_arn, id, &session).await
+        {
+            self.metrics.socket_refused();
+            socket::refuse(stream, why).await;
+            return None;
+        }
         let registration = Registration { id, user, user_arn, session, outbox, wanted };
         self.relay.register(registration).await;
         let served = socket::serve(stream, &upgraded.read_buf, inbox, expiry);
-        let relay = self.relay.clone();
+        let (relay, places) = (self.relay.clone(), self.places.clone());
         Some(async move {
             served.await;
             relay.unregister(user.user, id).await;
+            if let Some(places) = places {
+                places.give_back(&user, id).await;
+            }
         })
     }
 

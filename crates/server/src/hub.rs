@@ -98,6 +98,10 @@ impl Socket {
     fn hear(&mut self, part: Part<'_>) -> Result<(), Refused> {
         match &mut self.phase {
             Phase::Live => self.outbox.push(part.frames()),
+            Phase::Settling { covered, .. } => {
+                let mut fresh = part.each().filter(|(at, _)| !covered.covers(*at));
+                fresh.try_for_each(|(_, frame)| self.outbox.push(frame))
+            }
             Phase::Opening(held) => part.each().try_for_each(|(at, frame)| held.hold(&frame, at)),
             Phase::New { .. } => Ok(()),
         }
@@ -145,6 +149,8 @@ pub(crate) struct Hub {
     wheel: Vec<Vec<(Uid, SocketId)>>,
     turn: usize,
     slow: Slow,
+    /// Whether events come from other nodes too.
+    may_be_late: bool,
     /// Events that have not left yet.
     run: Run,
     established: Established,
@@ -165,6 +171,7 @@ impl Hub {
             wheel: vec![Vec::new(); HEARTBEAT_TURNS],
             turn: 0,
             slow: Slow::default(),
+            may_be_late: false,
             established: Established {
                 at_present: frame::text(established),
                 to_resume: frame::text(established),
@@ -221,6 +228,13 @@ impl Hub {
     /// Removes a socket that has ended.
     pub(crate) fn unregister(&mut self, uid: Uid, id: SocketId) {
         self.take_socket(uid, id);
+    }
+
+    /// Closes a socket whose place another one took, on whatever node.
+    pub(crate) fn replace(&mut self, uid: Uid, id: SocketId) {
+        if let Some(socket) = self.take_socket(uid, id) {
+            socket.outbox.close(Close::Kicked);
+        }
     }
 
     fn take_socket(&mut self, uid: Uid, id: SocketId) -> Option<Socket> {
@@ -314,6 +328,7 @@ impl Hub {
             Effect::Leave { .. }
             | Effect::ChannelGone { .. }
             | Effect::UserGone { .. }
+            | Effect::SocketReplaced { .. }
             | Effect::AppInstanceGone { .. } => {}
         }
     }
@@ -334,6 +349,8 @@ impl Hub {
                 }
             }
             Effect::UserGone { user } => self.close_user(user, Close::Kicked),
+            // The relay knows whose sockets these are.
+            Effect::SocketReplaced { .. } => {}
             Effect::AppInstanceGone { app_instance } => {
                 let of_it =
                     |(uid, user): (Uid, &User)| (user.app_instance == app_instance).then_some(uid);
@@ -355,11 +372,11 @@ impl Hub {
 
     /// Hands an event to the local sockets of its audience, at the latest with `flush`. Its text is
     /// built when one of them needs it, and never when none does.
-    pub(crate) fn deliver(
+    pub(crate) fn deliver<T: AsRef<[u8]>>(
         &mut self,
         audience: &Audience,
         at: At,
-        text: impl FnOnce() -> Option<Vec<u8>>,
+        text: impl FnOnce() -> Option<T>,
     ) {
         if !self.run.takes(audience, at) {
             self.flush();
@@ -368,19 +385,20 @@ impl Hub {
             }
         }
         let Some(text) = text() else { return };
+        let text = text.as_ref();
         match audience {
             Audience::Internal => {}
-            Audience::Members(channel) => self.run.add(*channel, at, &text),
+            Audience::Members(channel) => self.run.add(*channel, at, text),
             Audience::Moderators(channel) => {
                 let all = members(&self.channels, *channel).iter();
                 let moderators = all.filter(|member| member.moderator).map(|member| member.user);
                 let moderators: Vec<Slot> = moderators.collect();
-                self.tell(&moderators, &Whole::single(at, &text));
+                self.tell(&moderators, &Whole::single(at, text));
             }
             Audience::Users(users) => {
                 let here: Vec<Slot> =
                     users.iter().filter_map(|uid| self.users.slot(*uid)).collect();
-                self.tell(&here, &Whole::single(at, &text));
+                self.tell(&here, &Whole::single(at, text));
             }
         }
     }
@@ -459,6 +477,7 @@ impl Hub {
             let user = self.users.get_mut(uid);
             let socket = user.and_then(|user| user.sockets.iter_mut().find(|it| it.id == id));
             let Some(socket) = socket else { continue };
+            socket.settle();
             socket.unanswered = if socket.outbox.was_alive() { 0 } else { socket.unanswered + 1 };
             if socket.unanswered == UNANSWERED_MAX {
                 if let Some(socket) = self.take_socket(uid, id) {

@@ -7,6 +7,9 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
 
@@ -16,9 +19,14 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(false);
+    // What the client of NATS has to say of each attempt is told once, by `links`, in our own words.
+    let filter = Targets::new().with_default(level).with_target("async_nats", LevelFilter::OFF);
     match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => lines.finish().with(filter).init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            lines.finish().with(filter).init();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod stack;
 
 mod answer;
 mod body;
+mod bus;
 mod endpoint;
 mod failure_log;
 mod http;

@@ -6,6 +6,7 @@
 mod backlog;
 mod store;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use backlog::BacklogFigures;
+
+use crate::bus::{Figures, Shown};
 pub(crate) use store::StoreFigures;
 
 /// Upper bounds of the duration buckets, in seconds: a read takes 0.1 ms, a commit a sync.
@@ -71,6 +74,12 @@ impl Metrics {
     /// Adds what the store counts by itself.
     pub(crate) fn with_store(mut self, figures: StoreFigures) -> Self {
         self.registry.register_collector(Box::new(figures));
+        self
+    }
+
+    /// Adds what is counted of the bus to other nodes.
+    pub(crate) fn with_bus(mut self, figures: Arc<Figures>) -> Self {
+        self.registry.register_collector(Box::new(Shown(figures)));
         self
     }
 

@@ -6,6 +6,7 @@
 //! is done in tasks: loads here, openings in `relay/opening.rs`.
 
 mod opening;
+mod others;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,11 +18,13 @@ use store::{Committed, Uid};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
+use crate::bus::Ends;
 use crate::frame::Close;
 use crate::hub::{At, Covered, Errand, Found, Hub, Load, Open, Registration, SocketId};
 use crate::metrics::Metrics;
 
 use opening::{OPENINGS_MAX, Opener};
+use others::Others;
 
 /// Groups of events between the committer and the relay. A full sink holds the committer.
 pub(crate) const SINK_GROUPS_MAX: usize = 64;
@@ -83,6 +86,8 @@ pub(crate) struct Relay {
     loads: Arc<Semaphore>,
     openings: Arc<Semaphore>,
     is_closing: bool,
+    /// What other nodes say and are told, where there are any.
+    others: Option<Others>,
 }
 
 impl Relay {
@@ -90,12 +95,17 @@ impl Relay {
         chat: Chat,
         sink: mpsc::Receiver<Vec<Committed>>,
         metrics: Arc<Metrics>,
+        ends: Option<Ends>,
     ) -> (Self, Handle) {
         let (sender, control) = mpsc::channel(CONTROLS_MAX);
         let handle = Handle { control: sender, next_socket: Arc::default() };
         let established = Chat::established_to_resume();
+        let mut hub = Hub::new(&established, chat.connections_per_user_max(), metrics);
+        if ends.is_some() {
+            hub.hears_others();
+        }
         let relay = Self {
-            hub: Hub::new(&established, chat.connections_per_user_max(), metrics),
+            hub,
             chat,
             sink,
             control,
@@ -103,6 +113,7 @@ impl Relay {
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
             openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
             is_closing: false,
+            others: ends.map(Others::new),
         };
         (relay, handle)
     }
@@ -121,6 +132,7 @@ impl Relay {
                     Some(control) => self.obey(control),
                     None => return,
                 },
+                news = others::next(&mut self.others) => self.take_news(news),
                 _ = turns.tick() => {
                     self.hub.set_present(&self.chat.established());
                     for open in self.hub.turn() {
@@ -143,6 +155,9 @@ impl Relay {
 
     /// Hands the events of a group to the hub, which is flushed before anything else happens to it.
     fn relay(&mut self, group: &[Committed]) {
+        if self.others.is_some() {
+            return self.relay_to_all(group);
+        }
         for committed in group {
             for (event, index) in committed.events.iter().zip(0..) {
                 let is_durable = event.reference.is_some();

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
+use crate::bus;
 use crate::config::{self, Config, Data, Mode};
 use crate::control::Control;
 use crate::credentials::{self, Credential};
@@ -37,6 +38,8 @@ pub(crate) enum StartError {
     Folder(PathBuf, #[source] store::sqlite::OpenError),
     #[error("cannot open the shared store")]
     Database(#[source] store::postgres::OpenError),
+    #[error("cannot join the other nodes")]
+    Bus(#[from] bus::StartError),
     #[error("cannot use the store")]
     Store(#[from] chat::OpenError),
     #[error("cannot read the access keys")]

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat::Chat;
-use store::postgres::Counts;
-use store::{Clock, Engine, Entropy, SystemClock};
+use store::postgres::{Counts, Nodes};
+use store::{Clock, Engine, Entropy, SystemClock, Uid};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::bus::{Bus, Ends};
 use crate::config::{Config, Data};
-use crate::connect::Connect;
+use crate::connect::{Connect, Places};
 use crate::credentials::Credential;
 use crate::drain::{Drain, Tasks, Trigger};
 use crate::failure_log::FailureLog;
@@ -30,6 +31,8 @@ use crate::socket::CLOSE_MS_MAX;
 
 /// How long requests in flight may take once the drain has begun.
 const DRAIN_MS_MAX: u64 = 10_000;
+/// How long the bus may take to tell the others what is left.
+const BUS_END_MS_MAX: u64 = 3_000;
 /// How long the engine may take to finish what it accepted.
 const ENGINE_CLOSE_MS_MAX: u64 = 10_000;
 
@@ -39,6 +42,7 @@ pub(crate) struct Opened {
     pub(crate) chat: Chat,
     events: mpsc::Receiver<Vec<store::Committed>>,
     counts: Option<Arc<Counts>>,
+    bus: Option<(Bus, Ends)>,
 }
 
 impl Opened {
@@ -56,7 +60,8 @@ impl Opened {
             entropy: entropy.clone(),
             sink: Some(sink),
         };
-        let engine = open_engine(config, options, counts.clone()).await?;
+        let node = config.bus.as_ref().map(|_| Uid::random(&*entropy));
+        let engine = open_engine(config, options, counts.clone(), node).await?;
         let options = chat::Options {
             region: config.region.clone(),
             account: config.account_id.clone(),
@@ -65,24 +70,46 @@ impl Opened {
             quotas: config.quotas.clone(),
             resume_window_ms: config.resume_window_ms,
         };
-        match Chat::open(engine.clone(), options).await {
-            Ok(chat) => Ok(Self { engine, chat, events, counts }),
+        let opened = async {
+            let chat = Chat::open(engine.clone(), options).await?;
+            let bus = join(config, &chat, node).await?;
+            Ok((chat, bus))
+        };
+        match opened.await {
+            Ok((chat, bus)) => Ok(Self { engine, chat, events, counts, bus }),
             Err(error) => {
                 engine.close().await;
-                Err(error.into())
+                Err(error)
             }
         }
     }
+}
+
+/// Joins the other nodes, where there is a bus to them.
+async fn join(
+    config: &Config,
+    chat: &Chat,
+    node: Option<Uid>,
+) -> Result<Option<(Bus, Ends)>, StartError> {
+    let (Some(node), Some(database), Some(bus)) = (node, &config.database, &config.bus) else {
+        return Ok(None);
+    };
+    let nodes = Nodes::new(&database.engine()).map_err(StartError::Database)?;
+    Ok(Some(Bus::start(node, &bus.options, nodes, chat.clone()).await?))
 }
 
 async fn open_engine(
     config: &Config,
     options: store::Options,
     counts: Option<Arc<Counts>>,
+    node: Option<Uid>,
 ) -> Result<Arc<dyn Engine>, StartError> {
     if let Some(database) = &config.database {
-        let database =
-            store::postgres::Config { counts: counts.unwrap_or_default(), ..database.engine() };
+        let database = store::postgres::Config {
+            counts: counts.unwrap_or_default(),
+            node,
+            ..database.engine()
+        };
         let opened = store::postgres::open(&database, options).await;
         return opened.map_err(StartError::Database);
     }
@@ -116,15 +143,21 @@ pub(crate) struct Stack {
     sockets: Tasks,
     relay: relay::Handle,
     relay_task: JoinHandle<()>,
+    /// What still speaks to the other nodes.
+    bus: Tasks,
 }
 
 impl Stack {
     /// Starts every task.
     pub(crate) fn start(opened: Opened, ground: &Ground) -> Self {
-        let Opened { engine, chat, events, counts } = opened;
+        let Opened { engine, chat, events, counts, bus } = opened;
         let Ground { config, entropy, credential, listener, tls_port } = ground;
         let figures = StoreFigures { chat: chat.clone(), counts };
-        let metrics = Arc::new(Metrics::new().with_store(figures));
+        let mut metrics = Metrics::new().with_store(figures);
+        if let Some((_, ends)) = &bus {
+            metrics = metrics.with_bus(ends.figures.clone());
+        }
+        let metrics = Arc::new(metrics);
         // Clients sign with the time that it is, whatever time the rules are made to see.
         let signatures = Signatures::new(
             &config.region,
@@ -135,7 +168,20 @@ impl Stack {
         let signatures = Arc::new(signatures);
         let (trigger, drain) = Drain::new();
         let (work, sockets) = (Tasks::new(), Tasks::new());
-        let (relay_loop, relay) = Relay::new(chat.clone(), events, metrics.clone());
+        let places = bus.as_ref().map(|(bus, ends)| {
+            let (chat, drain) = (chat.clone(), drain.clone());
+            Arc::new(Places { chat, node: ends.node, dead: bus.dead(), drain })
+        });
+        let bus_tasks = Tasks::new();
+        let ends = bus.map(|(bus, ends)| {
+            let guard = bus_tasks.guard();
+            tokio::spawn(async move {
+                bus.run().await;
+                drop(guard);
+            });
+            ends
+        });
+        let (relay_loop, relay) = Relay::new(chat.clone(), events, metrics.clone(), ends);
         let relay_task = tokio::spawn(relay_loop.run());
         let connect = Connect {
             chat: chat.clone(),
@@ -143,6 +189,7 @@ impl Stack {
             relay: relay.clone(),
             metrics: metrics.clone(),
             sockets: sockets.clone(),
+            places,
         };
         // Counted: the engine is not closed before the last step has ended.
         tokio::spawn(jobs::run(chat.clone(), metrics.clone(), drain, work.guard()));
@@ -158,7 +205,18 @@ impl Stack {
             public_endpoint: config.public_endpoint.clone(),
         };
         let api = Arc::new(api);
-        Self { chat, api, metrics, work, trigger, engine, sockets, relay, relay_task }
+        Self {
+            chat,
+            api,
+            metrics,
+            work,
+            trigger,
+            engine,
+            sockets,
+            relay,
+            relay_task,
+            bus: bus_tasks,
+        }
     }
 
     /// Ends every socket, and each that is still to come.
@@ -185,5 +243,6 @@ impl Stack {
             tracing::error!("the store did not close in time");
         }
         self.relay_task.abort();
+        let _ = timeout(Duration::from_millis(BUS_END_MS_MAX), self.bus.finished()).await;
     }
 }

@@ -323,6 +323,18 @@ pub struct Committed {
     pub stamp: Stamp,
     /// The events, never none.
     pub events: Vec<Event>,
+    /// The group that wrote them, where other nodes are told of it.
+    pub group: Option<GroupNumber>,
+}
+
+/// Names a group of commits of a node that shares its store. The groups of a lane are numbered from
+/// 1 without a gap, so that who hears of one knows what it has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupNumber {
+    /// The committer lane.
+    pub lane: u8,
+    /// The place of the group among those of its lane.
+    pub number: u64,
 }
 
 /// Why a commit did not happen, or may not have.

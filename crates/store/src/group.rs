@@ -211,6 +211,7 @@ impl Overlay {
                 prev_seq: last.last_event_seq,
                 stamp,
                 events: batch.events,
+                group: None,
             });
         }
         stamp

@@ -6,9 +6,11 @@
 //! after the server has synced it; a database that is away makes requests fail, never the node.
 
 mod connect;
+mod group_row;
 mod held;
 mod lane;
 mod moving;
+mod nodes;
 mod reader;
 mod schema;
 mod session;
@@ -37,7 +39,9 @@ use reader::Readers;
 #[cfg(test)]
 pub(crate) use schema::FORMAT;
 
+pub use group_row::{GroupRow, Place};
 pub use moving::{export, import};
+pub use nodes::{Lease, Nodes};
 pub use tls::TlsFileError;
 
 /// Committer lanes of a node, unless it is told otherwise: while one waits for the disk, others
@@ -68,6 +72,9 @@ pub struct Config {
     pub settle_time_max: Duration,
     /// What the lanes count.
     pub counts: Arc<Counts>,
+    /// Names this node among those that tell each other of their commits: each group then keeps
+    /// a row that says what it wrote. None = nobody is told.
+    pub node: Option<Uid>,
 }
 
 impl Config {
@@ -81,6 +88,7 @@ impl Config {
             lane_count: LANE_COUNT,
             settle_time_max: SETTLE_TIME_MAX,
             counts: Arc::default(),
+            node: None,
         }
     }
 }
@@ -166,7 +174,8 @@ pub async fn open(config: &Config, options: Options) -> Result<Arc<dyn Engine>, 
     let connector = Arc::new(Connector::new(config)?);
     let session = connector.try_connect().await?;
     let tables = options.all_tables();
-    let made: Vec<&Table> = tables.iter().copied().chain([&schema::LANE]).collect();
+    let made: Vec<&Table> =
+        tables.iter().copied().chain([&schema::LANE, &schema::COMMIT_GROUP]).collect();
     schema::create(&session, &made).await?;
     let oldest_ms = options.clock.now_ms().saturating_sub(LANE_SILENCE_MS_MAX);
     let oldest = oldest_ms.to_be_bytes().to_vec();
@@ -181,9 +190,9 @@ pub async fn open(config: &Config, options: Options) -> Result<Arc<dyn Engine>, 
     let (done, watch) = watch::channel(());
     let queues: Vec<Arc<Queue>> =
         (0..config.lane_count.max(1)).map(|_| Arc::new(Queue::new())).collect();
-    for queue in &queues {
+    for (queue, number) in queues.iter().zip(0..) {
         let lane = Lane::new(
-            Arc::clone(queue),
+            (number, Arc::clone(queue)),
             Arc::clone(&publisher),
             options.clone(),
             config,

@@ -114,7 +114,7 @@ impl Publisher {
         };
         let stamp = self.marks.publish(home, clock.now_ms(), |stamp| {
             if let Some(place) = place.filter(|_| !events.is_empty()) {
-                place.send(vec![Committed { home, prev_seq: 0, stamp, events }]);
+                place.send(vec![Committed { home, prev_seq: 0, stamp, events, group: None }]);
             }
         });
         Ok(stamp)

@@ -5,6 +5,8 @@
 mod faults;
 #[path = "postgres/lost_commit.rs"]
 mod lost_commit;
+#[path = "postgres/nodes.rs"]
+mod nodes;
 #[path = "postgres/opening.rs"]
 mod opening;
 #[path = "postgres/proxy.rs"]

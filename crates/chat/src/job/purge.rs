@@ -27,6 +27,7 @@ use crate::messaging::channel_membership::{
 };
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, CHANNEL_MESSAGE_BY_FOREIGN_ID};
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
+use crate::messaging::session_place::MESSAGING_SESSION;
 use crate::messaging::sub_channel::{ELASTIC_MEMBER, ElasticMember};
 
 /// Rows that go or come with one record at most: itself, its index rows, what is beside it, the counters
@@ -152,7 +153,8 @@ impl Below<'_> {
         let Some((index, Named { uid, id })) = self.first_channel().await? else {
             self.tx.set_home(self.uid);
             let all = self.records(app_instance_user_endpoint::remove).await?
-                && self.access_keys().await?;
+                && self.access_keys().await?
+                && self.rows(&MESSAGING_SESSION).await?;
             return self.own(all).await;
         };
         let tx = &mut *self.tx;

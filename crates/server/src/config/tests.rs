@@ -54,20 +54,6 @@ fn the_file_may_be_named_by_a_variable_and_hold_numbers() {
 }
 
 #[test]
-fn settings_of_later_versions_are_refused_wherever_they_stand() {
-    let end = "is not available in this version";
-    for setting in SETTINGS.iter().filter(|setting| setting.availability == Availability::Later) {
-        let name = setting.name;
-        assert_eq!(refusal(&[(name, "x")], &[]), format!("--{name} {end}"));
-        let variable = variable(name);
-        assert_eq!(refusal(&[], &[(&variable, "x")]), format!("{variable} {end}"));
-        let (_folder, path) = file(&format!("{name} = true"));
-        let line = refusal(&[("config", &path)], &[]);
-        assert_eq!(line, format!("{name} (in {path}) {end}"));
-    }
-}
-
-#[test]
 fn a_wrong_value_names_its_place() {
     assert_eq!(
         refusal(&[("listen", "8080")], &[]),

@@ -26,6 +26,9 @@ const ROOM_BYTES: u32 = 512 * 1024;
 /// What the smallest frame counts for, which bounds the number of frames.
 const FRAME_BYTES_MIN: u32 = 256;
 
+/// Heartbeats for which it is remembered what an opening has told.
+const SETTLING_TURNS: u8 = 2;
+
 /// What a socket asks to be told first.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -52,6 +55,11 @@ pub(super) enum Phase {
         waits: bool,
     },
     Opening(Box<Held>),
+    /// Live, where events of other nodes may come later than the opening has told them.
+    Settling {
+        covered: Box<Covered>,
+        turns: u8,
+    },
     Live,
 }
 
@@ -124,7 +132,7 @@ impl AsRef<[u8]> for UnderWay {
 }
 
 /// What an opening has told of what may be held: events by their place.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Covered {
     commits: HashSet<(Uid, u64)>,
 }
@@ -135,7 +143,7 @@ impl Covered {
         self.commits.insert((home, seq));
     }
 
-    fn covers(&self, at: At) -> bool {
+    pub(super) fn covers(&self, at: At) -> bool {
         at.is_durable && self.commits.contains(&(at.home, at.seq))
     }
 }
@@ -165,8 +173,15 @@ impl Socket {
     }
 
     /// Lets what was held follow what the opening told.
-    fn go_live(&mut self, covered: &Covered) -> Result<(), Refused> {
-        let Phase::Opening(mut held) = std::mem::replace(&mut self.phase, Phase::Live) else {
+    fn go_live(&mut self, covered: &Covered, may_be_late: bool) -> Result<(), Refused> {
+        let next = if may_be_late {
+            Phase::Settling { covered: Box::new(covered.clone()), turns: 0 }
+        } else {
+            Phase::Live
+        };
+        let phase = std::mem::replace(&mut self.phase, next);
+        let Phase::Opening(mut held) = phase else {
+            self.phase = phase;
             return Ok(());
         };
         let frames = std::mem::take(&mut held.frames);
@@ -175,7 +190,24 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Forgets what an opening has told, once nothing of it can still be on its way.
+    pub(super) fn settle(&mut self) {
+        if let Phase::Settling { turns, .. } = &mut self.phase {
+            *turns += 1;
+            if *turns == SETTLING_TURNS {
+                self.phase = Phase::Live;
+            }
+        }
+    }
+}
+
 impl Hub {
+    /// Says that events may come from other nodes, and later than they can be read.
+    pub(crate) fn hears_others(&mut self) {
+        self.may_be_late = true;
+    }
+
     /// Takes a frame that an opening tells its socket.
     pub(crate) fn fed(&mut self, uid: Uid, id: SocketId, frame: Bytes) {
         let Some(socket) = self.opening_socket(uid, id) else { return };
@@ -186,6 +218,7 @@ impl Hub {
 
     /// Takes the end of an opening: what it has told, or nothing when it failed.
     pub(crate) fn opened(&mut self, uid: Uid, id: SocketId, covered: Option<&Covered>) {
+        let may_be_late = self.may_be_late;
         let Some(socket) = self.opening_socket(uid, id) else { return };
         let Some(covered) = covered else {
             if let Some(socket) = self.take_socket(uid, id) {
@@ -193,7 +226,7 @@ impl Hub {
             }
             return;
         };
-        if let Err(why) = socket.go_live(covered) {
+        if let Err(why) = socket.go_live(covered, may_be_late) {
             self.drop_failed(vec![(uid, id, why)]);
         }
     }

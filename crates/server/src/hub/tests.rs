@@ -296,7 +296,8 @@ fn a_frame_that_nobody_here_needs_is_not_built() {
     let (_loading, _load) = scene.connect(ALICE, "a");
     let at = At { home: ROOM, seq: 1, is_durable: true };
     for audience in [Audience::Members(ROOM), Audience::Users(vec![ALICE, BOB])] {
-        scene.hub.deliver(&audience, at, || unreachable!("nobody is established"));
+        let nobody = || -> Option<Vec<u8>> { unreachable!("nobody is established") };
+        scene.hub.deliver(&audience, at, nobody);
     }
     assert!(scene.figure("campanile_events_relayed_total 0"));
 }

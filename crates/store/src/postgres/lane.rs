@@ -18,12 +18,13 @@ use tokio::time::timeout;
 use tokio_postgres::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
-use crate::engine::{Batch, Committed, Failure, Options, Unavailable};
+use crate::engine::{Batch, Committed, Failure, GroupNumber, Options, Unavailable};
 use crate::figures::Tally;
 use crate::group::{self, Judged, Needs, RowWrite, Source};
 use crate::id::{Stamp, Uid, Version};
 use crate::key::Key;
 use crate::postgres::connect::Connector;
+use crate::postgres::group_row;
 use crate::postgres::held;
 use crate::postgres::schema::LANE;
 use crate::postgres::session::Session;
@@ -46,6 +47,12 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Lane {
     /// The key of the lane's row.
     uid: Uid,
+    /// Its place among the lanes of the node.
+    index: u8,
+    /// The node, where others are told of its groups.
+    node: Option<Uid>,
+    /// The number of the last group that they are told of.
+    group_number: u64,
     queue: Arc<Queue>,
     publisher: Arc<Publisher>,
     options: Options,
@@ -60,6 +67,8 @@ pub(super) struct Lane {
 
 /// A group whose COMMIT was sent and not answered.
 struct Open {
+    /// The row that the group wrote if it was committed, and its version.
+    key: Key,
     id: Version,
     homes: Needs,
     judged: Judged,
@@ -88,8 +97,9 @@ impl Drop for Abandon {
 }
 
 impl Lane {
+    /// `place` is the lane's place among those of the node, and its queue.
     pub(super) fn new(
-        queue: Arc<Queue>,
+        place: (u8, Arc<Queue>),
         publisher: Arc<Publisher>,
         options: Options,
         config: &Config,
@@ -98,9 +108,13 @@ impl Lane {
         done: watch::Sender<()>,
     ) -> Lane {
         let uid = Uid::random(options.entropy.as_ref());
+        let (index, queue) = place;
         let (counts, settle_time_max) = (Arc::clone(&config.counts), config.settle_time_max);
         Lane {
             uid,
+            index,
+            node: config.node,
+            group_number: 0,
             queue,
             publisher,
             options,
@@ -133,14 +147,17 @@ impl Lane {
         }
     }
 
-    async fn acknowledge(&self, judged: Judged, answers: Vec<Answer>) {
+    async fn acknowledge(&mut self, judged: Judged, answers: Vec<Answer>) {
         self.tell(judged.committed).await;
         for (answer, outcome) in answers.into_iter().zip(judged.answers) {
             reply(answer, outcome);
         }
     }
 
-    async fn tell(&self, committed: Vec<Committed>) {
+    async fn tell(&mut self, committed: Vec<Committed>) {
+        if let Some(group) = committed.first().and_then(|first| first.group) {
+            self.group_number = group.number;
+        }
         let sink = if committed.is_empty() { None } else { self.publisher.sink() };
         if let Some(sink) = sink {
             // A reader that is gone cannot be told; what must not be lost is an event row.
@@ -184,12 +201,12 @@ impl Lane {
             self.roll_back(session).await;
             return Ok(judged);
         }
-        let id = self.sign(&mut judged);
+        let (key, id) = self.sign(&mut judged);
         let answers = match timeout(TRIP_TIMEOUT, held.write(&session, &judged.writes)).await {
             Ok(Ok(answers)) => answers,
             // A statement could not be prepared; nothing was sent.
             Ok(Err(cause)) => return Err(self.undo(session, cause).await),
-            Err(_) => return Err(opened(id, needs, judged, silent())),
+            Err(_) => return Err(opened((key, id), needs, judged, silent())),
         };
         let Some(cause) = answers.into_iter().find_map(Result::err) else {
             self.session = Some(session);
@@ -200,21 +217,31 @@ impl Lane {
             return Err(self.undo(session, cause).await);
         }
         let cause = Unavailable::caused("the connection was lost while committing", cause);
-        Err(opened(id, needs, judged, cause))
+        Err(opened((key, id), needs, judged, cause))
     }
 
-    /// Adds the lane's row, which tells that this group was committed.
-    fn sign(&self, judged: &mut Judged) -> Version {
+    /// Adds the row that tells that this group was committed: one that says what it wrote, where
+    /// other nodes are to hear of it, and otherwise the lane's own.
+    fn sign(&self, judged: &mut Judged) -> (Key, Version) {
         let mut bytes = [0; 16];
         self.options.entropy.fill(&mut bytes);
         let ver = Version(u128::from_be_bytes(bytes));
-        let value = self.options.clock.now_ms().to_be_bytes().to_vec();
-        judged.writes.rows.insert(self.key(), RowWrite::Put { value, ver });
-        ver
-    }
-
-    fn key(&self) -> Key {
-        Key::new(&LANE).uid(self.uid)
+        let (key, value) = match self.node.filter(|_| !judged.committed.is_empty()) {
+            Some(node) => {
+                // Only a group that is committed uses its number up.
+                let group = GroupNumber { lane: self.index, number: self.group_number + 1 };
+                for committed in &mut judged.committed {
+                    committed.group = Some(group);
+                }
+                (group_row::key(node, group), group_row::value(&judged.committed))
+            }
+            None => {
+                let now_ms = self.options.clock.now_ms();
+                (Key::new(&LANE).uid(self.uid), now_ms.to_be_bytes().to_vec())
+            }
+        };
+        judged.writes.rows.insert(key.clone(), RowWrite::Put { value, ver });
+        (key, ver)
     }
 
     /// Ends a transaction that failed before its COMMIT could take effect.
@@ -237,19 +264,20 @@ impl Lane {
     }
 
     /// Finds out about a lost COMMIT, however long that takes. Its callers wait for a bounded time.
-    async fn settle(&self, open: Open, answers: Vec<Answer>) {
+    async fn settle(&mut self, open: Open, answers: Vec<Answer>) {
         self.counts.lost_commits.fetch_add(1, Ordering::Relaxed);
         match self.outcome_in_time(&open).await {
             Some(true) => self.acknowledge(open.judged, answers).await,
             Some(false) => refuse(answers, &Failure::Unavailable(open.cause)),
             None => {
                 refuse(answers, &Failure::Unknown(open.cause.clone()));
-                tokio::select! {
-                    is_committed = self.outcome(&open) => if is_committed {
-                        self.tell(open.judged.committed).await;
-                    },
+                let is_committed = tokio::select! {
+                    is_committed = self.outcome(&open) => is_committed,
                     // A lane that ends leaves the outcome to whoever asks the database.
-                    () = self.refuse_all(&open.cause) => {}
+                    () = self.refuse_all(&open.cause) => false,
+                };
+                if is_committed {
+                    self.tell(open.judged.committed).await;
                 }
             }
         }
@@ -296,18 +324,17 @@ impl Lane {
     /// committed then never will be.
     async fn look_for(&self, open: &Open) -> Option<bool> {
         let session = self.connector.connect().await.ok()?;
-        let key = self.key();
         let mut needs = Needs { homes: open.homes.homes.clone(), ..Needs::default() };
-        needs.versions.insert(key.clone());
+        needs.versions.insert(open.key.clone());
         let held = timeout(TRIP_TIMEOUT, held::hold(&session, &[], &needs)).await.ok()?;
-        let found = held.ok()?.take_loaded().versions.get(&key) == Some(&open.id);
+        let found = held.ok()?.take_loaded().versions.get(&open.key) == Some(&open.id);
         // What is left of this transaction ends with its connection.
         Some(found)
     }
 }
 
-fn opened(id: Version, homes: Needs, judged: Judged, cause: Unavailable) -> Broken {
-    Broken::Open(Box::new(Open { id, homes, judged, cause }))
+fn opened((key, id): (Key, Version), homes: Needs, judged: Judged, cause: Unavailable) -> Broken {
+    Broken::Open(Box::new(Open { key, id, homes, judged, cause }))
 }
 
 /// Answers a caller; one that went away is no concern of the group.

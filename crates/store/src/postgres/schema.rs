@@ -21,6 +21,15 @@ const CREATE_TRIES_MAX: usize = 5;
 /// The key is the lane's own uid, the version is the group's.
 pub(super) static LANE: Table = Table { name: "commit_lane", kind: Kind::Index, columns: &[] };
 
+/// The groups that other nodes are told of: node, lane, number. The version is the group's, so that such
+/// a row also tells the outcome of a lost COMMIT; the value is what `group_row` says.
+pub(super) static COMMIT_GROUP: Table =
+    Table { name: "commit_group", kind: Kind::Index, columns: &[] };
+
+/// The nodes that share the store and until when each is taken for alive, by the server's clock.
+const NODE_TABLE: &str = "CREATE TABLE IF NOT EXISTS cluster_node \
+                          (id bytea PRIMARY KEY, lease_until timestamptz NOT NULL);\n";
+
 /// Removes the rows of lanes that ended long ago; their value is the time of the last group.
 pub(super) const LANE_CLEAN: &str = "DELETE FROM commit_lane WHERE v < $1";
 
@@ -202,6 +211,7 @@ pub(super) fn copy(table: &Table) -> String {
 
 fn tables_sql(tables: &[&Table]) -> String {
     let mut statements: String = tables.iter().map(|table| table_sql(table)).collect();
+    statements.push_str(NODE_TABLE);
     statements.extend(tables.iter().filter(|table| table.kind == Kind::Record).map(|t| view(t)));
     statements
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use store::engine::{Batch, Event};
 use store::postgres::{self, Config};
-use store::{Audience, Committed, Engine, Failure, Stamp};
+use store::{Audience, Committed, Engine, Failure, Stamp, Uid};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -16,6 +16,8 @@ use crate::proxy::{Proxy, Side};
 use crate::server::Server;
 
 const SIDES: [Side; 2] = [Side::ToServer, Side::ToClient];
+
+const NODE: Uid = Uid([8; 16]);
 
 /// An engine of one lane behind a proxy, and another one that goes to the database directly.
 struct Rig {
@@ -33,12 +35,17 @@ struct Rig {
 
 impl Rig {
     async fn open(settle_time_max: Duration) -> Rig {
+        Rig::open_node(settle_time_max, None).await
+    }
+
+    /// Opens an engine whose groups keep rows of their own, if it is one of several nodes.
+    async fn open_node(settle_time_max: Duration, node: Option<Uid>) -> Rig {
         let server = Server::shared();
         let proxy = Proxy::start(server.port()).await;
         let url = server.schema().await;
         let direct = postgres::open(&Config::new(&url), options(None)).await.expect("opens");
         let through = url.replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port()));
-        let config = Config { lane_count: 1, settle_time_max, ..Config::new(through) };
+        let config = Config { lane_count: 1, settle_time_max, node, ..Config::new(through) };
         let (sink, mut events) = mpsc::channel(16);
         let engine = postgres::open(&config, options(Some(sink))).await.expect("opens");
         // The first prepares the statements; the second shows how many bytes a commit is.
@@ -60,7 +67,8 @@ impl Rig {
     async fn warm_up(&mut self) {
         loop {
             let id = self.next_id();
-            match self.engine.commit(put(ROOM, id)).await {
+            let batch = if self.config.node.is_some() { told(id) } else { put(ROOM, id) };
+            match self.engine.commit(batch).await {
                 Ok(_) => return,
                 Err(Failure::Unavailable(_)) => tokio::task::yield_now().await,
                 Err(other) => panic!("{other:?}"),
@@ -86,7 +94,7 @@ impl Rig {
 }
 
 /// A batch with an event.
-fn told(id: u32) -> Batch {
+pub(crate) fn told(id: u32) -> Batch {
     let mut batch = put(ROOM, id);
     batch.events.push(Event {
         audience: Audience::Internal,
@@ -103,11 +111,23 @@ fn places(total: usize) -> impl Iterator<Item = usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcome_of_a_cut_connection_is_found_out() {
-    let mut rig = Rig::open(postgres::SETTLE_TIME_MAX).await;
+    find_out(Rig::open(postgres::SETTLE_TIME_MAX).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcome_of_a_cut_connection_is_found_out_by_the_row_of_a_group() {
+    find_out(Rig::open_node(postgres::SETTLE_TIME_MAX, Some(NODE)).await).await;
+}
+
+async fn find_out(mut rig: Rig) {
+    let mut last_number = 0;
     let (mut found_stored, mut found_lost) = (0, 0);
     for (side, total) in SIDES.into_iter().zip(rig.commit_bytes) {
         for place in places(total) {
             rig.warm_up().await;
+            while let Ok(group) = rig.events.try_recv() {
+                last_number = group[0].group.map_or(0, |group| group.number);
+            }
             let (id, lost_before) = (rig.next_id(), rig.lost_commits());
             rig.proxy.cut(side, place);
             let answer = rig.engine.commit(told(id)).await;
@@ -120,6 +140,8 @@ async fn outcome_of_a_cut_connection_is_found_out() {
                     assert!(stored, "{at}");
                     let group = rig.events.try_recv().expect("its event came before the answer");
                     assert_eq!(group[0].stamp, stamp, "{at}");
+                    let number = rig.config.node.map(|_| last_number + 1);
+                    assert_eq!(group[0].group.map(|group| group.number), number, "{at}");
                     found_stored += u32::from(was_lost);
                 }
                 Err(Failure::Unavailable(_)) => {

@@ -58,13 +58,26 @@ async fn of_events_that_come_together_those_that_were_told_are_not_told_again() 
     let mut bob = scene.establish(BOB, &[member(ROOM, 0)]);
     for (seq, text) in [(1, "one"), (2, "two"), (3, "three")] {
         let at = At { home: ROOM, seq, is_durable: true };
-        scene.hub.deliver(&Audience::Members(ROOM), at, || Some(text.into()));
+        scene.hub.deliver(&Audience::Members(ROOM), at, || Some(text));
     }
     scene.hub.flush();
     feed(&mut scene, &alice, &open, "past with two").await;
     end(&mut scene, &alice, &[2]);
     assert_eq!(alice.heard(), ["past with two", "one", "three"]);
     assert_eq!(bob.heard(), ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn what_other_nodes_say_later_than_the_opening_told_it_is_not_told_again() {
+    let mut scene = Scene::new();
+    scene.hub.hears_others();
+    let (mut alice, open) = open(&mut scene, ALICE);
+    feed(&mut scene, &alice, &open, "past with one and two").await;
+    end(&mut scene, &alice, &[1, 2]);
+    for (seq, text) in [(1, "one"), (2, "two"), (3, "three"), (0, "kept nowhere")] {
+        scene.say(seq, text);
+    }
+    assert_eq!(alice.heard(), ["past with one and two", "three", "kept nowhere"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,170 @@
+//! The relay of a node among several: what it commits is told to all, what others commit is
+//! delivered here.
+//!
+//! Invariants: a commit of this node goes the same way as one of another, through the order of its
+//! home, so that every socket hears the commits of a home in the order of their seqs; the text of an
+//! event is built once, for the sockets of all nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat::{Effect, Event, Place};
+use store::{Committed, Uid};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::Relay;
+use crate::bus::{Commit, Ends, Figures, Heard, Order, Telling, Voice};
+use crate::hub::{At, SocketId};
+
+/// How often it is looked whether a commit has waited for long enough.
+const TURN: Duration = Duration::from_millis(10);
+
+/// See the head of this file.
+pub(super) struct Others {
+    node: Uid,
+    voice: Voice,
+    ear: mpsc::Receiver<Heard>,
+    order: Order,
+    figures: Arc<Figures>,
+    turns: Interval,
+}
+
+impl Others {
+    pub(super) fn new(ends: Ends) -> Self {
+        let Ends { node, voice, ear, figures } = ends;
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { node, voice, ear, order: Order::default(), figures, turns }
+    }
+}
+
+/// What a relay among several waits for.
+pub(super) enum News {
+    Heard(Heard),
+    /// Something that is held may have waited for long enough.
+    Turn,
+}
+
+/// The next news; never, where there is no other node.
+pub(super) async fn next(others: &mut Option<Others>) -> News {
+    let Some(others) = others else { return std::future::pending().await };
+    let holds = others.order.held_count() > 0;
+    tokio::select! {
+        // A bus that has ended says nothing more.
+        Some(heard) = others.ear.recv() => News::Heard(heard),
+        _ = others.turns.tick(), if holds => News::Turn,
+        else => std::future::pending().await,
+    }
+}
+
+impl Relay {
+    /// Tells the other nodes what this one has committed, and the sockets here what is in order.
+    pub(super) fn relay_to_all(&mut self, group: &[Committed]) {
+        let commits: Vec<Commit> = group.iter().map(|committed| self.commit(committed)).collect();
+        if let Some(others) = &self.others {
+            let number = group.first().and_then(|first| first.group);
+            others.voice.tell(number, commits.clone());
+        }
+        self.take(commits);
+    }
+
+    fn commit(&self, committed: &Committed) -> Commit {
+        let Committed { home, prev_seq, stamp, .. } = *committed;
+        let mut events = Vec::with_capacity(committed.events.len());
+        for (event, index) in committed.events.iter().zip(0..) {
+            let Some(body) = event.body.downcast_ref::<Event>() else {
+                debug_assert!(false, "every event of this program is one of chat");
+                continue;
+            };
+            events.push(Telling {
+                audience: event.audience.clone(),
+                effect: body.effect(),
+                is_durable: event.reference.is_some(),
+                text: self.chat.frame(body, Place { home, stamp, index }).map(Bytes::from),
+            });
+        }
+        Commit { home, prev_seq, stamp, events }
+    }
+
+    pub(super) fn take_news(&mut self, news: News) {
+        match news {
+            News::Heard(heard) => self.hear(heard),
+            News::Turn => self.hand_out_held(),
+        }
+        self.hub.flush();
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Commits(commits) => self.take(commits),
+            Heard::Repaired(home) => {
+                let mut ready = Vec::new();
+                if let Some(others) = &mut self.others {
+                    others.order.repaired(home, &mut ready);
+                }
+                self.hand_out(&ready);
+            }
+            Heard::Lost => self.lose(),
+        }
+    }
+
+    fn take(&mut self, commits: Vec<Commit>) {
+        let Some(others) = &mut self.others else { return };
+        let (now, mut ready) = (Instant::now(), Vec::with_capacity(commits.len()));
+        let mut overflow = Ok(());
+        for commit in commits {
+            overflow = overflow.and(others.order.accept(commit, now, &mut ready));
+        }
+        self.hand_out(&ready);
+        if overflow.is_err() {
+            self.lose();
+        }
+    }
+
+    /// Hands out what has waited for long enough, and asks for what is missing.
+    fn hand_out_held(&mut self) {
+        let Some(others) = &mut self.others else { return };
+        let mut ready = Vec::new();
+        for missing in others.order.turn(Instant::now(), &mut ready) {
+            others.voice.ask(missing);
+        }
+        self.hand_out(&ready);
+    }
+
+    /// What was missed cannot be told: the clients come back and resume.
+    fn lose(&mut self) {
+        if let Some(others) = &mut self.others {
+            others.order.forget_held();
+        }
+        self.hub.flush();
+        self.hub.close_all();
+    }
+
+    fn hand_out(&mut self, commits: &[Commit]) {
+        for commit in commits {
+            for event in &commit.events {
+                let (home, seq) = (commit.home, commit.stamp.seq);
+                self.deliver(event, At { home, seq, is_durable: event.is_durable });
+            }
+        }
+        if let Some(others) = &self.others {
+            others.figures.holds(others.order.held_count());
+        }
+    }
+
+    fn deliver(&mut self, event: &Telling, at: At) {
+        if let Some(effect) = event.effect {
+            self.hub.before(effect, at);
+        }
+        self.hub.deliver(&event.audience, at, || event.text.clone());
+        let Some(effect) = event.effect else { return };
+        self.hub.after(effect);
+        if let Effect::SocketReplaced { user, node, socket } = effect
+            && self.others.as_ref().is_some_and(|others| others.node == node)
+        {
+            self.hub.replace(user, SocketId(socket));
+        }
+    }
+}

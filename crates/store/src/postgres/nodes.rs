@@ -1,0 +1,185 @@
+//! The nodes that share a store: who is alive, and what each has committed lately.
+//!
+//! A node that lives renews its lease by the database's clock, so that no node's own clock matters.
+//! One connection, used by one caller at a time; what fails is asked again by the caller. Invariant:
+//! of each lane the last row stays, so that a node that starts learns where the numbers are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_postgres::{Error, Row};
+
+use crate::engine::{GroupNumber, Unavailable};
+use crate::id::Uid;
+use crate::postgres::connect::Connector;
+use crate::postgres::group_row::{self, GroupRow};
+use crate::postgres::session::{self, Session};
+use crate::postgres::{Config, OpenError};
+
+/// How long one call may take; less than a lease.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+const RENEW: &str = "
+    INSERT INTO cluster_node (id, lease_until)
+    VALUES ($1, clock_timestamp() + $2::int8 * interval '1 millisecond')
+    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until";
+const LIST: &str = "SELECT id, lease_until > clock_timestamp() FROM cluster_node ORDER BY id";
+const LAST: &str = "
+    SELECT (SELECT k FROM commit_group WHERE k >= low AND k < high ORDER BY k DESC LIMIT 1)
+    FROM unnest($1::bytea[], $2::bytea[]) AS lane (low, high)";
+const AFTER: &str = "
+    SELECT found.k, found.v FROM unnest($1::bytea[], $2::bytea[]) AS lane (low, high)
+    CROSS JOIN LATERAL
+        (SELECT k, v FROM commit_group WHERE k >= low AND k < high ORDER BY k LIMIT $3) AS found";
+const FORGET: &str = "
+    DELETE FROM commit_group USING unnest($1::bytea[], $2::bytea[]) AS lane (low, high)
+    WHERE k >= low AND k < high";
+const LONG_DEAD: &str = "
+    SELECT id FROM cluster_node
+    WHERE lease_until < clock_timestamp() - $1::int8 * interval '1 millisecond'";
+const FORGET_NODE: &str = "DELETE FROM commit_group WHERE k >= $1 AND k < $2";
+const REMOVE_NODE: &str = "
+    DELETE FROM cluster_node
+    WHERE lease_until < clock_timestamp() - $1::int8 * interval '1 millisecond'";
+
+/// A node and whether its lease holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The node.
+    pub node: Uid,
+    /// Whether it is taken for alive.
+    pub is_live: bool,
+}
+
+/// What the nodes of a store know of each other through the database.
+pub struct Nodes {
+    connector: Arc<Connector>,
+    session: Mutex<Option<Session>>,
+}
+
+impl Nodes {
+    /// Reads the configuration; connects with the first call. The tables are the engine's, which is
+    /// opened first.
+    pub fn new(config: &Config) -> Result<Nodes, OpenError> {
+        Ok(Nodes { connector: Arc::new(Connector::new(config)?), session: Mutex::default() })
+    }
+
+    /// Renews a lease, from now on by the database's clock, and returns all that are known. A lease
+    /// of no time ends it.
+    pub async fn renew(&self, node: Uid, lease: Duration) -> Result<Vec<Lease>, Unavailable> {
+        let lease_ms = ms(lease);
+        self.call(async |session| {
+            let client = session.client();
+            client.execute(RENEW, &[&node.0.as_slice(), &lease_ms]).await?;
+            client.query(LIST, &[]).await?.iter().map(lease_of).collect()
+        })
+        .await
+    }
+
+    /// Returns the last group of every lane of a node that has any.
+    pub async fn last_groups(&self, node: Uid) -> Result<Vec<GroupNumber>, Unavailable> {
+        let lanes = 0..=u8::MAX;
+        let (low, high): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+            lanes.map(|lane| bounds(node, GroupNumber { lane, number: 0 }, u64::MAX)).unzip();
+        let rows = self.call(async |session| session.client().query(LAST, &[&low, &high]).await);
+        let mut last = Vec::new();
+        for row in rows.await? {
+            let key: Option<&[u8]> = row.try_get(0).map_err(unreadable)?;
+            last.extend(key.and_then(group_row::group));
+        }
+        Ok(last)
+    }
+
+    /// Returns at most `limit` rows of each lane, those after the given groups.
+    pub async fn groups_after(
+        &self,
+        node: Uid,
+        after: &[GroupNumber],
+        limit: usize,
+    ) -> Result<Vec<GroupRow>, Unavailable> {
+        let from = |group: &GroupNumber| GroupNumber { number: group.number + 1, ..*group };
+        let (low, high): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+            after.iter().map(|group| bounds(node, from(group), u64::MAX)).unzip();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows =
+            self.call(async |session| session.client().query(AFTER, &[&low, &high, &limit]).await);
+        let mut groups = Vec::new();
+        for row in rows.await? {
+            let key = session::bytes(&row, 0).map_err(unreadable)?;
+            let value = session::bytes(&row, 1).map_err(unreadable)?;
+            let group = GroupRow::read(key, value);
+            groups.push(group.ok_or_else(|| Unavailable::new("a row of a group is unreadable"))?);
+        }
+        Ok(groups)
+    }
+
+    /// Removes the rows of a node's lanes before the given groups, which were told long ago.
+    pub async fn forget_before(&self, node: Uid, first: &[GroupNumber]) -> Result<(), Unavailable> {
+        let (low, high): (Vec<Vec<u8>>, Vec<Vec<u8>>) = first
+            .iter()
+            .map(|group| bounds(node, GroupNumber { number: 0, ..*group }, group.number))
+            .unzip();
+        self.call(async |session| session.client().execute(FORGET, &[&low, &high]).await).await?;
+        Ok(())
+    }
+
+    /// Removes what nodes have left whose leases ended `groups_after` ago, and after `node_after`
+    /// the nodes themselves.
+    pub async fn sweep(
+        &self,
+        groups_after: Duration,
+        node_after: Duration,
+    ) -> Result<(), Unavailable> {
+        let (groups_ms, node_ms) = (ms(groups_after), ms(node_after));
+        self.call(async |session| {
+            let client = session.client();
+            for row in client.query(LONG_DEAD, &[&groups_ms]).await? {
+                let low = session::bytes(&row, 0)?;
+                let high = [low, &[u8::MAX; 10]].concat();
+                client.execute(FORGET_NODE, &[&low, &high]).await?;
+            }
+            client.execute(REMOVE_NODE, &[&node_ms]).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Lends the connection, made anew where it is gone.
+    async fn call<T>(
+        &self,
+        ask: impl AsyncFnOnce(&Session) -> Result<T, Error>,
+    ) -> Result<T, Unavailable> {
+        let mut place = self.session.lock().await;
+        let session = match place.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => self.connector.connect().await?,
+        };
+        let answer = timeout(CALL_TIMEOUT, ask(&session)).await;
+        let answer = answer.map_err(|_| Unavailable::new("the database does not answer"))?;
+        // One that failed is closed: the next call shows whether that lasts.
+        let answer = answer.map_err(unreadable)?;
+        *place = Some(session);
+        Ok(answer)
+    }
+}
+
+/// The keys of a lane's groups from one on and before a number.
+fn bounds(node: Uid, from: GroupNumber, before: u64) -> (Vec<u8>, Vec<u8>) {
+    let high = group_row::key(node, GroupNumber { number: before, ..from });
+    (group_row::key(node, from).bytes().to_vec(), high.bytes().to_vec())
+}
+
+fn lease_of(row: &Row) -> Result<Lease, Error> {
+    let id = session::bytes(row, 0)?.try_into().unwrap_or_default();
+    Ok(Lease { node: Uid(id), is_live: row.try_get(1)? })
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn unreadable(cause: Error) -> Unavailable {
+    Unavailable::caused("the nodes of the database cannot be read", cause)
+}
