@@ -17,7 +17,7 @@ from support.nats import Nats
 from support.postgres import Postgres, named
 from support.world import World
 
-SECONDS = int(os.environ.get("CAMPANILE_FAULT_SECONDS", "40"))
+SECONDS = int(os.environ.get("CAMPANILE_FAULT_SECONDS", "30"))
 # Beside the faults: what is sent has to arrive, and every fault lets some of the load through first.
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(2 * SECONDS + 300)]
 SEED = int(os.environ.get("CAMPANILE_FAULT_SEED", str(random.randrange(1 << 32))))

@@ -38,8 +38,11 @@ class Listener:
     def stop(self):
         self._stop = True
         if self._socket is not None:
-            self._socket.close()
+            # The server ends what the client has ended, and with it the reading.
+            self._socket.half_close()
         self._thread.join()
+        if self._socket is not None:
+            self._socket.close()
 
     def wait_for(self, content, within_s):
         with self._changed:

@@ -88,6 +88,10 @@ class Socket:
     def close(self):
         self._connection.close()
 
+    def half_close(self):
+        """Ends what is sent, while another thread may still read."""
+        self._connection.half_close()
+
     def wait_for_ever(self):
         self._connection.wait_for_ever()
 
