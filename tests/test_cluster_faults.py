@@ -130,11 +130,9 @@ def test_nothing_acknowledged_is_lost_and_every_socket_comes_back_in_order_whate
         listener.stop()
     for world in (left, right):
         load.check(world, users[0], *marked(marks))
+    # Not that all was heard: docs/operations.md tells of the events that faults on end may cost.
     for listener in listeners:
         listener.check_order()
-        # Not all that was said meanwhile: docs/operations.md tells of the events that faults on end may cost.
-        told = [message for channel in channels for message in listener.heard(channel)]
-        print(f"{len(told)} of {sum(map(len, load.acknowledged))} messages were heard")
 
 
 def marked(marks):
