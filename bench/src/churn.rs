@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Place;
 use crate::engine::Choice;
 use crate::load::{self, Window};
-use crate::sender::{ToServer, Turns};
+use crate::sender::{Source, ToServer, Turns};
 use crate::server::{Binary, Remote, Server};
 use crate::table::{self, ms};
 use crate::world::{Api as _, Size, World, join, leave};
@@ -55,7 +55,8 @@ async fn measure(options: &Options, server: &Server) -> Result<()> {
     let mut senders = Vec::new();
     for place in 0..options.senders {
         let seats = Turns::share(&world.together, place, options.senders);
-        senders.push(ToServer::open(server, seats, options.senders).await?);
+        let source = Source::Sends(seats);
+        senders.push(ToServer::open(server.client(), source, options.senders).await?);
     }
     let world = Arc::new(world);
     let before = server.conflicts().await?;

@@ -183,12 +183,16 @@ impl Bench {
         let user = answer(&self.rules, &create_user(&self.app_instance, &id))
             .await
             .and_then(|made| user_arn(&made))?;
-        let created = self.recorder.end().context("a user is created by a batch")?;
+        let created = self.recorder.end();
         let join = world::join(&channel, &user, &self.owner);
         let joined = answer(&self.rules, &join).await?;
-        let joined_by = self.recorder.end().context("a member joins by a batch")?;
+        let joined_by = self.recorder.end();
         let first = arn(&joined, "SubChannelId")?;
-        let loader = Loader::new([created.batch(), joined_by.batch()], &id, &first)?;
+        let batches = [
+            created.batch().context("a user is created by a batch")?,
+            joined_by.batch().context("a member joins by a batch")?,
+        ];
+        let loader = Loader::new(batches, &id, &first)?;
         let loaded = loader.load(self.recorder.engine(), FULL, target).await?;
         let place = |(id, sub_channel): (String, String)| {
             (user.replace(&loader.id, &id), Some(sub_channel))

@@ -44,6 +44,16 @@ impl Choice {
         Choice { engine: Kind::Sqlite, database_url: None }
     }
 
+    /// Whether the engine is a folder of one process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.engine == Kind::Sqlite
+    }
+
+    /// Whether several processes can see the same rows.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.engine != Kind::Memory
+    }
+
     /// Returns the engine that keeps nothing.
     pub(crate) fn memory() -> Choice {
         Choice { engine: Kind::Memory, database_url: None }
@@ -126,14 +136,10 @@ impl Rules {
 
     /// Does what follows the signature's check.
     pub(crate) async fn answer(&self, request: &Request) -> Result<Vec<u8>> {
-        let (path, query) = match request.path.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (request.path.as_str(), None),
-        };
         let call = chat::Call {
-            route: wire::route::route(request.method, path, query)?,
+            route: wire::route::route(request.method, &request.path, request.query.as_deref())?,
             scope: chat::Scope::Root,
-            raw_query: query.map(str::to_owned),
+            raw_query: request.query.clone(),
             body: request.body.clone().into(),
             bearer: request.bearer.clone(),
             endpoint: String::new(),

@@ -17,6 +17,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const READ_BYTES: usize = 4_096;
 
 /// Signs requests for one server.
+#[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) region: &'static str,
@@ -33,21 +34,19 @@ impl Client {
         if !bearer.is_empty() {
             headers.push(("x-amz-chime-bearer", bearer.as_bytes()));
         }
-        let (path, query) = match request.path.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (&*request.path, None),
-        };
         let head = Head {
             method: request.method,
-            raw_path: path,
-            raw_query: query,
+            raw_path: &request.path,
+            raw_query: request.query.as_deref(),
             headers: &headers,
             host: None,
         };
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let signer = Signer::new(self.region, self.access_key_id, &self.secret);
         let added = signer.sign_header(&head, &request.body, now_ms);
-        let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, request.path).into_bytes();
+        let query = request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let line = format!("{} {}{query} HTTP/1.1\r\n", request.method, request.path);
+        let mut bytes = line.into_bytes();
         let mut line = |name: &str, value: &[u8]| {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");

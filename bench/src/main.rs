@@ -2,10 +2,12 @@
 //!
 //! Everything runs on loopback and in a folder that goes afterwards; every job is bounded in count
 //! and time. The figure that noise of other processes hardly moves is CPU time per unit of work.
-//! Read `sends.rs` first: the engine alone, the rules on it, and the server around them.
+//! Read `sends.rs` first: the engine alone, the rules on it, and the server around them; then
+//! `requests.rs`: each operation beside the sum of its parts.
 
 mod audience;
 mod bare;
+mod bare_http;
 mod churn;
 mod cpu;
 mod elastic;
@@ -19,12 +21,16 @@ mod idle;
 mod lane;
 mod layout;
 mod load;
+mod overload;
 mod population;
+mod requests;
 mod scale;
 mod sender;
 mod sends;
 mod server;
 mod session;
+mod signing;
+mod soak;
 mod storm;
 mod table;
 mod template;
@@ -34,6 +40,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+
+/// What the server allocates with, so that its ceilings do too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures the store and the server against their ceilings.
 #[derive(Parser)]
@@ -47,6 +57,12 @@ struct Cli {
 enum Job {
     /// Durable sends: the bare engine, the rules, and the server.
     Sends(sends::Options),
+    /// The request path: operations beside the sum of their parts.
+    Requests(requests::Options),
+    /// Far more callers than the server takes on.
+    Overload(overload::Options),
+    /// Sends and reads for a long time.
+    Soak(soak::Options),
     /// Senders in one channel while members join and leave.
     Churn(churn::Options),
     /// A million members in one elastic channel.
@@ -68,6 +84,9 @@ enum Job {
     History(history::Options),
     /// Layouts of the embedded database, with groups shaped like sends.
     Layout(layout::Options),
+    /// The bare HTTP server that other jobs start.
+    #[command(hide = true)]
+    BareHttp(bare_http::Options),
 }
 
 /// Where a job works.
@@ -87,6 +106,9 @@ impl Place {
 fn main() -> Result<()> {
     match Cli::parse().job {
         Job::Sends(options) => sends::run(&options),
+        Job::Requests(options) => requests::run(&options),
+        Job::Overload(options) => overload::run(&options),
+        Job::Soak(options) => soak::run(&options),
         Job::Churn(options) => churn::run(&options),
         Job::Elastic(options) => elastic::run(&options),
         Job::Fanout(options) => fanout::run(&options),
@@ -97,6 +119,7 @@ fn main() -> Result<()> {
         Job::Scale(options) => scale::run(&options),
         Job::History(options) => history::run(&options),
         Job::Layout(options) => layout::run(&options),
+        Job::BareHttp(options) => bare_http::run(&options),
     }
 }
 

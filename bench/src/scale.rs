@@ -17,7 +17,7 @@ use crate::Place;
 use crate::history::Size;
 use crate::http::{Client, Connection};
 use crate::load::{self, Caller, Sample, Window};
-use crate::sender::{ToServer, Turns};
+use crate::sender::{Source, ToServer, Turns};
 use crate::server::{Binary, Server};
 use crate::table::{self, ms, us};
 use crate::world::Request;
@@ -142,8 +142,8 @@ impl Bench<'_> {
             let callers = CALLERS.min(seats.len());
             let mut senders = Vec::new();
             for place in 0..callers {
-                let seats = Turns::share(&seats, place, callers);
-                senders.push(ToServer::open(&server, seats, callers).await?);
+                let source = Source::Sends(Turns::share(&seats, place, callers));
+                senders.push(ToServer::open(server.client(), source, callers).await?);
             }
             load::run(senders, Window::of_seconds(seconds), &[server.process()]).await
         })?;

@@ -1,17 +1,16 @@
-//! The callers of the three lanes: each does one send after another, from its own seats in turn.
+//! The callers of the lanes: each does one thing after another, with what it was given by turns.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use store::{Clock as _, Engine, SystemClock};
 
 use crate::engine::Rules;
 use crate::http::{Client, Connection};
 use crate::load::Caller;
-use crate::server::Server;
 use crate::template::Template;
-use crate::world::{self, Seat};
+use crate::world::{self, Request, Seat};
 
 /// Requests that are signed before a run, shared out among its callers; further ones are signed
 /// when they are sent.
@@ -31,14 +30,14 @@ impl<T: Clone> Turns<T> {
         Turns { things, next: 0 }
     }
 
-    fn take(&mut self) -> &T {
+    pub(crate) fn take(&mut self) -> &T {
         let place = self.next % self.things.len();
         self.next += 1;
         &self.things[place]
     }
 }
 
-/// Sends to the bare engine.
+/// Asks the bare engine.
 pub(crate) struct ToEngine {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) templates: Turns<Template>,
@@ -64,37 +63,82 @@ impl Caller for ToRules {
     }
 }
 
-/// Sends through a server.
+/// Where the requests of a caller come from.
+pub(crate) enum Source {
+    /// The same one again and again: it changes nothing.
+    Again(Request),
+    /// Messages into these seats by turns.
+    Sends(Turns<Seat>),
+    /// Each of a stock once, which callers share.
+    Stock(Stock),
+}
+
+/// Requests that can be made once.
+pub(crate) type Stock = Arc<Mutex<Vec<Request>>>;
+
+impl Source {
+    fn next(&mut self) -> Result<Request> {
+        match self {
+            Source::Again(request) => Ok(request.clone()),
+            Source::Sends(seats) => Ok(world::send(seats.take())),
+            Source::Stock(stock) => {
+                let request = stock.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                request.context(
+                    "the requests that can be made once are used up: measure for less time",
+                )
+            }
+        }
+    }
+}
+
+/// Asks a server.
 pub(crate) struct ToServer {
     client: Client,
     connection: Connection,
-    seats: Turns<Seat>,
+    source: Source,
     signed: VecDeque<Vec<u8>>,
 }
 
 impl ToServer {
     /// Connects and signs its share of the requests of `callers` callers.
     pub(crate) async fn open(
-        server: &Server,
-        mut seats: Turns<Seat>,
+        client: Client,
+        mut source: Source,
         callers: usize,
     ) -> Result<ToServer> {
-        let (client, connection) = (server.client(), Connection::open(server.address).await?);
+        let connection = Connection::open(client.address).await?;
+        let before = match source {
+            // A run of many minutes outlasts a signature.
+            Source::Again(_) => usize::from(callers < usize::MAX),
+            Source::Sends(_) => SIGNED_BEFORE_MAX / callers,
+            // What is signed and not sent would be lost.
+            Source::Stock(_) => 0,
+        };
         let now_ms = SystemClock.now_ms();
-        let sign = |_| client.signed(&world::send(seats.take()), now_ms);
-        let signed = (0..SIGNED_BEFORE_MAX / callers).map(sign).collect();
-        Ok(ToServer { client, connection, seats, signed })
+        let sign = |_| source.next().map(|request| client.signed(&request, now_ms));
+        let signed = (0..before).map(sign).collect::<Result<_>>()?;
+        Ok(ToServer { client, connection, source, signed })
+    }
+
+    fn signed(&mut self) -> Result<Vec<u8>> {
+        match (self.signed.pop_front(), &self.source) {
+            (Some(request), Source::Again(_)) => {
+                self.signed.push_back(request.clone());
+                Ok(request)
+            }
+            (Some(request), _) => Ok(request),
+            (None, _) => Ok(self.client.signed(&self.source.next()?, SystemClock.now_ms())),
+        }
     }
 }
 
 impl Caller for ToServer {
     async fn once(&mut self) -> Result<()> {
-        let sign = || self.client.signed(&world::send(self.seats.take()), SystemClock.now_ms());
-        let request = self.signed.pop_front().unwrap_or_else(sign);
+        let request = self.signed()?;
         let answer = self.connection.call(&request).await?;
-        if answer.status != 201 {
+        if !matches!(answer.status, 200 | 201) {
             let text = String::from_utf8_lossy(&answer.body);
-            bail!("a send was answered {} {text}", answer.status);
+            bail!("a request was answered {} {text}", answer.status);
         }
         Ok(())
     }

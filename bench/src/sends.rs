@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use store::Engine;
 use tokio::runtime::{Builder, Runtime};
@@ -16,7 +16,7 @@ use crate::Place;
 use crate::cpu::Whose;
 use crate::engine::{Choice, Rules};
 use crate::load::{self, Sample, Window};
-use crate::sender::{ToEngine, ToRules, ToServer, Turns};
+use crate::sender::{Source, ToEngine, ToRules, ToServer, Turns};
 use crate::server::{Binary, Remote, Server};
 use crate::table::{self, ms, us};
 use crate::template::{Recorder, Template};
@@ -134,7 +134,7 @@ async fn templates(recorder: &Recorder, rules: &Rules, seats: &[Seat]) -> Result
     for seat in seats {
         recorder.begin();
         rules.answer(&crate::world::send(seat)).await?;
-        found.push(recorder.end().context("a send commits a batch")?);
+        found.push(recorder.end());
     }
     Ok(found)
 }
@@ -201,7 +201,9 @@ impl Bench {
             let mut senders = Vec::new();
             for place in 0..callers {
                 let seats = Turns::share(seats, place, callers);
-                senders.push(ToServer::open(&self.server, seats, callers).await?);
+                senders.push(
+                    ToServer::open(self.server.client(), Source::Sends(seats), callers).await?,
+                );
             }
             let processes = self.with_database(&[Whose::Own, self.server.process()]);
             load::run(senders, self.window(), &processes).await

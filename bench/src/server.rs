@@ -11,7 +11,7 @@ use serde_json::Value;
 use store::{Clock as _, SystemClock};
 use wire::sigv4::SecretKey;
 
-use crate::cpu::Whose;
+use crate::cpu::{Memory, Whose};
 use crate::http::{Client, Connection};
 use crate::world::{Api, Request};
 
@@ -111,6 +111,11 @@ impl Server {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(asked.success() && self.child.wait()?.success(), "the server did not end well");
         Ok(())
+    }
+
+    /// Returns the memory of the process without pages of files.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        Memory::of(self.id()).anonymous_kib / 1_024
     }
 
     /// Asks how often a handler was run again.

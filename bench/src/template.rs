@@ -1,8 +1,9 @@
-//! What a send asks of an engine, recorded from the rules rather than written down a second time.
+//! What a request asks of an engine, recorded from the rules rather than written down a second time.
 //!
-//! `Recorder` stands between the rules and the engine and keeps the reads and the batch of a send.
-//! `Template` plays them again with a new request token: the other rows that a send checks do not
-//! change while nobody joins or leaves, so that every replay passes its checks.
+//! `Recorder` stands between the rules and the engine and keeps the reads and the batch of a request.
+//! `Template` plays them again with a name of its own in place of the one that may be used once: the
+//! token of a send, the member whom a membership makes. The other rows that a request checks do not
+//! change meanwhile, so that every replay passes its checks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,87 +12,136 @@ use store::{
     SystemEntropy, Uid, Unavailable,
 };
 
-/// The table whose rows are another's with each send.
-const TOKEN_TABLE: &str = "request_token";
-/// The end of a token's key, behind its time bucket: a hash.
-type TokenName = [u8; 16];
+/// The tables whose keys end with what may be used once.
+const NAMING_TABLES: [&str; 2] = ["request_token", "channel_membership"];
+/// The hash of a token, or the uid of a member.
+type Name = [u8; 16];
 
-/// The reads and the batch of one send.
+/// One call by which a request reads.
+#[derive(Clone)]
+enum Read {
+    Points(Vec<Key>),
+    Ranges { ranges: Vec<Range>, limit: usize, direction: Direction, keys_only: bool },
+}
+
+/// The reads and the batch of one request.
 #[derive(Clone)]
 pub(crate) struct Template {
-    reads: Vec<Vec<Key>>,
-    batch: Batch,
+    reads: Vec<Read>,
+    /// Rows that the ranges returned.
+    pub(crate) row_count: usize,
+    batch: Option<Batch>,
+    /// What another name takes the place of.
+    name: Option<Name>,
 }
 
 impl Template {
-    /// Returns the batch as it was recorded.
-    pub(crate) fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    /// Returns the batch with a token of its own.
-    pub(crate) fn renewed(&self) -> Batch {
-        self.with_token(&token_name())
-    }
-
-    fn with_token(&self, name: &TokenName) -> Batch {
-        let mut batch = self.batch.clone();
-        batch.checks.iter_mut().for_each(|check| check.key = renew(&check.key, name));
-        batch.puts.iter_mut().for_each(|put| put.key = renew(&put.key, name));
-        batch
-    }
-
-    /// Does what a send does, with a token of its own.
-    pub(crate) async fn replay(&self, engine: &dyn Engine) -> Result<Stamp, Failure> {
-        let name = token_name();
-        for keys in &self.reads {
-            let keys: Vec<Key> = keys.iter().map(|key| renew(key, &name)).collect();
-            engine.get(&keys).await?;
+    fn new(reads: Vec<Read>, row_count: usize, mut batch: Option<Batch>) -> Template {
+        let puts = batch.iter().flat_map(|batch| &batch.puts);
+        let naming = puts.filter(|put| NAMING_TABLES.contains(&put.key.table().name));
+        let name = naming.filter_map(|put| put.key.bytes().last_chunk().copied()).next_back();
+        // A quota is no part of what is measured, and it would end a run.
+        for add in batch.iter_mut().flat_map(|batch| &mut batch.adds) {
+            add.max = add.max.map(|_| i64::MAX);
         }
-        engine.commit(self.with_token(&name)).await
+        Template { reads, row_count, batch, name }
+    }
+
+    /// Returns the batch as it was recorded.
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        self.batch.as_ref()
+    }
+
+    /// Returns the batch with a name of its own.
+    pub(crate) fn renewed(&self) -> Option<Batch> {
+        self.with_name(&new_name())
+    }
+
+    fn with_name(&self, new: &Name) -> Option<Batch> {
+        let mut batch = self.batch.clone()?;
+        if let Some(old) = &self.name {
+            batch.checks.iter_mut().for_each(|check| renew(&mut check.key, old, new));
+            batch.puts.iter_mut().for_each(|put| renew(&mut put.key, old, new));
+            batch.adds.iter_mut().for_each(|add| renew(&mut add.key, old, new));
+        }
+        Some(batch)
+    }
+
+    /// Does what the request does, with a name of its own.
+    pub(crate) async fn replay(&self, engine: &dyn Engine) -> Result<(), Failure> {
+        let new = new_name();
+        for read in &self.reads {
+            match read {
+                Read::Points(keys) => {
+                    let mut keys = keys.clone();
+                    if let Some(old) = &self.name {
+                        keys.iter_mut().for_each(|key| renew(key, old, &new));
+                    }
+                    drop(engine.get(&keys).await?);
+                }
+                Read::Ranges { ranges, limit, direction, keys_only } => {
+                    drop(engine.scan(ranges, *limit, *direction, *keys_only).await?);
+                }
+            }
+        }
+        if let Some(batch) = self.with_name(&new) {
+            engine.commit(batch).await?;
+        }
+        Ok(())
     }
 }
 
-fn token_name() -> TokenName {
-    let mut name = TokenName::default();
+fn new_name() -> Name {
+    let mut name = Name::default();
     SystemEntropy.fill(&mut name);
     name
 }
 
-/// Puts another token's name into a token's key, and leaves every other key as it is.
-fn renew(key: &Key, name: &TokenName) -> Key {
-    match key.bytes().split_last_chunk::<{ size_of::<TokenName>() }>() {
-        Some((bucket, _)) if key.table().name == TOKEN_TABLE => {
-            Key::new(key.table()).raw(bucket).raw(name)
-        }
-        _ => key.clone(),
-    }
+/// Puts a name in the place of another, wherever that stands in a key.
+fn renew(key: &mut Key, old: &Name, new: &Name) {
+    let bytes = key.bytes();
+    let Some(at) = bytes.windows(old.len()).position(|window| window == old) else { return };
+    let (before, after) = (&bytes[..at], &bytes[at + old.len()..]);
+    let renewed = Key::new(key.table()).raw(before).raw(new).raw(after);
+    *key = renewed;
 }
 
-/// An engine that keeps what the last commit was made of.
+/// An engine that keeps what the last request was made of.
 pub(crate) struct Recorder {
     engine: Arc<dyn Engine>,
-    reads: Mutex<Vec<Vec<Key>>>,
-    last: Mutex<Option<Template>>,
+    made_of: Mutex<MadeOf>,
+}
+
+#[derive(Default)]
+struct MadeOf {
+    reads: Vec<Read>,
+    row_count: usize,
+    batch: Option<Batch>,
 }
 
 impl Recorder {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Recorder {
-        Recorder { engine, reads: Mutex::default(), last: Mutex::default() }
+        Recorder { engine, made_of: Mutex::default() }
     }
 
     pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
         &self.engine
     }
 
-    /// Forgets what was read so far.
+    /// Forgets what was asked so far.
     pub(crate) fn begin(&self) {
-        self.reads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.note(|made_of| *made_of = MadeOf::default());
     }
 
-    /// Returns the reads since `begin` and the batch of the last commit.
-    pub(crate) fn end(&self) -> Option<Template> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Returns what was asked since `begin`.
+    pub(crate) fn end(&self) -> Template {
+        let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let MadeOf { reads, row_count, batch } = std::mem::take(&mut *made_of);
+        Template::new(reads, row_count, batch)
+    }
+
+    fn note(&self, note: impl FnOnce(&mut MadeOf)) {
+        note(&mut self.made_of.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -100,7 +150,7 @@ impl Engine for Recorder {
         &'a self,
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Option<Entry>>, Unavailable>> {
-        self.reads.lock().unwrap_or_else(PoisonError::into_inner).push(keys.to_vec());
+        self.note(|made_of| made_of.reads.push(Read::Points(keys.to_vec())));
         self.engine.get(keys)
     }
 
@@ -111,13 +161,18 @@ impl Engine for Recorder {
         direction: Direction,
         keys_only: bool,
     ) -> BoxFuture<'a, Result<Vec<Vec<Entry>>, Unavailable>> {
-        self.engine.scan(ranges, limit, direction, keys_only)
+        let read = Read::Ranges { ranges: ranges.to_vec(), limit, direction, keys_only };
+        self.note(|made_of| made_of.reads.push(read));
+        Box::pin(async move {
+            let found = self.engine.scan(ranges, limit, direction, keys_only).await?;
+            let row_count: usize = found.iter().map(Vec::len).sum();
+            self.note(|made_of| made_of.row_count += row_count);
+            Ok(found)
+        })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Stamp, Failure>> {
-        let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let template = Template { reads, batch: batch.clone() };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(template);
+        self.note(|made_of| made_of.batch = Some(batch.clone()));
         self.engine.commit(batch)
     }
 

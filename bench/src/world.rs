@@ -10,19 +10,31 @@ use serde_json::{Value, json};
 
 /// Bytes of a message.
 const CONTENT_BYTES: usize = 200;
+/// Items of a page.
+const PAGE_ROWS: usize = 50;
 
 /// A request before it is signed.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
     pub(crate) path: String,
+    pub(crate) query: Option<String>,
     pub(crate) bearer: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
+    /// Returns a request for a path, behind which a query may stand.
     pub(crate) fn new(method: &'static str, path: impl Into<String>, body: &Value) -> Request {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        Request { method, path: path.into(), bearer: None, body }
+        let mut path = path.into();
+        let query = path.find('?').map(|at| path.split_off(at).split_off(1));
+        Request { method, path, query, bearer: None, body }
+    }
+
+    fn get(path: impl Into<String>, query: impl Into<String>) -> Request {
+        let query = Some(query.into()).filter(|query| !query.is_empty());
+        Request { query, ..Request::new("GET", path, &Value::Null) }
     }
 
     pub(crate) fn of(mut self, bearer: &str) -> Request {
@@ -137,9 +149,32 @@ pub(crate) fn content() -> String {
     words.chars().cycle().take(CONTENT_BYTES).collect()
 }
 
+/// Returns the request for a channel.
+pub(crate) fn describe(seat: &Seat) -> Request {
+    Request::get(format!("/channels/{}", label(&seat.channel)), "").of(&seat.sender)
+}
+
+/// Returns the request for the newest messages of a channel up to a time, or behind a token.
+pub(crate) fn list(seat: &Seat, not_after: Option<&str>, next_token: Option<&str>) -> Request {
+    let given = [("not-after", not_after), ("next-token", next_token)];
+    let given =
+        given.iter().filter_map(|(name, value)| Some(format!("&{name}={}", label((*value)?))));
+    let query = format!("max-results={PAGE_ROWS}{}", given.collect::<String>());
+    Request::get(format!("/channels/{}/messages", label(&seat.channel)), query).of(&seat.sender)
+}
+
+/// Returns the request of a user for his channels.
+pub(crate) fn memberships(user: &str) -> Request {
+    let user_arn = label(user);
+    let query = format!(
+        "app-instance-user-arn={user_arn}&max-results={PAGE_ROWS}&scope=app-instance-user-memberships"
+    );
+    Request::get("/channels", query).of(user)
+}
+
 /// Encodes an ARN as the SDKs do in a path.
 pub(crate) fn label(arn: &str) -> String {
-    arn.replace(':', "%3A").replace('/', "%2F")
+    arn.replace(':', "%3A").replace('/', "%2F").replace('+', "%2B").replace('=', "%3D")
 }
 
 /// Returns the ARN in an answer.

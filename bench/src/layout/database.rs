@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use store::{Entropy as _, Key, Kind, Stamp, SystemEntropy, Uid};
 
@@ -152,7 +152,7 @@ impl Database {
         let mut checked = Rows::new();
         let mut tables = BTreeSet::from([MESSAGE, EVENT]);
         for template in templates {
-            for check in &template.batch().checks {
+            for check in template.batch().into_iter().flat_map(|batch| &batch.checks) {
                 tables.insert(check.key.table().name);
                 if check.expect.is_some() && check.key.table().kind == Kind::Record {
                     checked.insert(check.key.clone(), vec![b' '; CHECKED_BYTES]);
@@ -190,6 +190,7 @@ impl Database {
         let mut homes = BTreeSet::new();
         for number in group {
             let batch = templates[number % templates.len()].renewed();
+            let batch = batch.context("a send commits a batch")?;
             let seq = self.seqs.entry(batch.home).or_default();
             *seq += 1;
             let stamp = Stamp { ms: START_MS + number as u64, seq: *seq };
@@ -228,7 +229,8 @@ impl Database {
         place: usize,
         rows: usize,
     ) -> Result<usize> {
-        let home = templates[place % templates.len()].batch().home;
+        let home = templates[place % templates.len()].batch().map(|batch| batch.home);
+        let home = home.context("a send commits a batch")?;
         let end = u128::from_be_bytes(home.0).saturating_add(1).to_be_bytes();
         let sql = format!(
             "SELECT k, ver, v FROM {MESSAGE} WHERE k >= ?1 AND k < ?2 ORDER BY k DESC LIMIT ?3"
@@ -244,8 +246,9 @@ impl Database {
 
     /// Reads the rows that a send reads.
     pub(super) fn points(&self, templates: &[Template], place: usize) -> rusqlite::Result<()> {
-        let checks = &templates[place % templates.len()].batch().checks;
-        checks.iter().try_for_each(|check| select(&self.reader, &check.key))
+        let mut checks =
+            templates[place % templates.len()].batch().into_iter().flat_map(|it| &it.checks);
+        checks.try_for_each(|check| select(&self.reader, &check.key))
     }
 
     /// Returns how many pages were written to the log so far.

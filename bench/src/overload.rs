@@ -1,0 +1,138 @@
+//! Far more callers than the server takes on: what is refused is refused at once, and what is
+//! admitted keeps its pace.
+//!
+//! Two rows in one run: as many callers as requests may be answered at one time, and ten times as
+//! many, who ask again at once when they are refused.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use store::{Clock as _, SystemClock};
+use tokio::runtime::Builder;
+
+use crate::Place;
+use crate::engine::Choice;
+use crate::http::{Client, Connection};
+use crate::load::{self, Caller, Window};
+use crate::sender::Turns;
+use crate::server::{Binary, Remote, Server};
+use crate::table::{self, ms};
+use crate::world::{self, Seat, Size, World};
+
+/// How many times the load that is admitted.
+const TIMES: usize = 10;
+
+#[derive(Args, Clone)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    binary: Binary,
+    /// Requests that the server answers at one time.
+    #[arg(long, default_value_t = 128)]
+    requests: usize,
+    /// Measured seconds of each row.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let folder = options.place.folder()?;
+    let mut flags = options.choice.flags(folder.path());
+    flags.extend(["--max-requests".to_owned(), options.requests.to_string()]);
+    let server = Server::start(&options.binary, &flags)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    println!(
+        "Sends to a server that answers {} requests at one time, engine {}:\n",
+        options.requests,
+        options.choice.name()
+    );
+    let rows = runtime.block_on(async {
+        let size = Size { senders: options.requests, channels: 0, guests: 0 };
+        let world = World::make(&mut Remote::open(&server).await?, size).await?;
+        let mut rows = Vec::new();
+        for callers in [options.requests, TIMES * options.requests] {
+            rows.push(measure(options, &server, &world, callers).await?);
+        }
+        Ok::<_, anyhow::Error>(rows)
+    })?;
+    let heads = [
+        "callers",
+        "sent/s",
+        "sent p50 ms",
+        "p99",
+        "refused/s",
+        "refused p50 ms",
+        "p99",
+        "server MiB",
+    ];
+    table::print(&heads, &rows);
+    Ok(())
+}
+
+async fn measure(
+    options: &Options,
+    server: &Server,
+    world: &World,
+    callers: usize,
+) -> Result<Vec<String>> {
+    let told = Arc::new(Mutex::new(Told::default()));
+    let mut all = Vec::new();
+    for place in 0..callers {
+        let seats = Turns::share(&world.together, place % world.together.len(), callers);
+        let connection = Connection::open(server.address).await?;
+        let (client, told) = (server.client(), told.clone());
+        all.push(Pressing { client, connection, seats, told });
+    }
+    let window = Window::of_seconds(options.seconds);
+    let begin = Instant::now();
+    load::run(all, window, &[]).await?;
+    let took = begin.elapsed().as_secs_f64();
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let Told { sent, refused } = &mut *told;
+    ensure!(!sent.is_empty(), "nothing was admitted");
+    let mut cells = vec![callers.to_string()];
+    for times in [sent, refused] {
+        times.sort_unstable();
+        let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
+        cells.push(format!("{:.0}", times.len() as f64 / took));
+        cells.extend([0.5, 0.99].map(|share| ms(at(share).unwrap_or_default())));
+    }
+    cells.push(server.memory_mib().to_string());
+    Ok(cells)
+}
+
+/// How long answers took.
+#[derive(Default)]
+struct Told {
+    sent: Vec<Duration>,
+    refused: Vec<Duration>,
+}
+
+/// Sends without pause, whatever it is told.
+struct Pressing {
+    client: Client,
+    connection: Connection,
+    seats: Turns<Seat>,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Caller for Pressing {
+    async fn once(&mut self) -> Result<()> {
+        let request = self.client.signed(&world::send(self.seats.take()), SystemClock.now_ms());
+        let begin = Instant::now();
+        let answer = self.connection.call(&request).await?;
+        let took = begin.elapsed();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer.status {
+            201 => told.sent.push(took),
+            503 => told.refused.push(took),
+            status => bail!("a send was answered {status}"),
+        }
+        Ok(())
+    }
+}
