@@ -30,6 +30,9 @@ pub(crate) fn expired(life: &TokenLife, now_ms: i64) -> Range {
     Range::prefix(Key::new(&REQUEST_TOKEN).u8(life.tag)).before(bucket_key(life, previous))
 }
 
+/// Room for the text of a usual input.
+const INPUT_BYTES_USUAL: usize = 1_024;
+
 /// What a request token stands for, from the reading of the request to its commit.
 pub(crate) struct Token {
     /// The rows of the current and of the previous time bucket.
@@ -63,7 +66,7 @@ impl Token {
         token: &str,
         input: &O::Input,
     ) -> Self {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(INPUT_BYTES_USUAL);
         wire::rest_json::write(input, wire::rest_json::TimeFormat::EpochSeconds, &mut body);
         let actor = cx.actor.as_ref().map_or(Uid([0; 16]), |actor| actor.principal.uid);
         let mut hash = Sha256::new();

@@ -30,10 +30,24 @@ pub(crate) fn uuid(entropy: &dyn Entropy) -> Uid {
     Uid(bytes)
 }
 
+/// Bytes of a UUID before which its text has a hyphen.
+const UUID_GROUPS: [usize; 4] = [4, 6, 8, 10];
+
 /// Returns the hyphenated lower-case form.
 pub(crate) fn uuid_text(uid: Uid) -> String {
-    let hex = hex(&uid.0);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let mut text = String::with_capacity(36);
+    push_uuid(&mut text, uid);
+    text
+}
+
+/// Appends the hyphenated lower-case form.
+pub(crate) fn push_uuid(text: &mut String, uid: Uid) {
+    for (at, byte) in uid.0.into_iter().enumerate() {
+        if UUID_GROUPS.contains(&at) {
+            text.push('-');
+        }
+        push_hex(text, byte);
+    }
 }
 
 /// Parses exactly the form that [`uuid_text`] writes.
@@ -42,20 +56,26 @@ pub(crate) fn parse_uuid(text: &str) -> Option<Uid> {
     if bytes.len() != 36 || [8, 13, 18, 23].iter().any(|&at| bytes[at] != b'-') {
         return None;
     }
-    let digits: Vec<u8> = bytes.iter().copied().filter(|&byte| byte != b'-').collect();
+    let mut digits = [0; 32];
+    let mut given = bytes.iter().copied().filter(|&byte| byte != b'-');
+    for digit in &mut digits {
+        *digit = given.next()?;
+    }
     let parsed = unhex::<16>(&digits)?;
-    Some(Uid(parsed))
+    given.next().is_none().then_some(Uid(parsed))
 }
 
 /// Returns lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    bytes.iter().for_each(|byte| push_hex(&mut text, *byte));
     text
+}
+
+fn push_hex(text: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    text.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 /// Parses lower-case hex of exactly `N` bytes.

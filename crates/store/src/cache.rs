@@ -3,25 +3,52 @@
 //! Invariants: bounded in bytes; only rows that existed are kept, never that one was absent; a row
 //! from here may be out of date, so it leads to nothing but a commit that checks its version.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::engine::Entry;
+use crate::engine::{Entry, Unavailable};
 use crate::key::Key;
+use crate::table::Record;
 
-/// Most bytes of keys and values. A send reads four small records, so this serves some ten
-/// thousand senders.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What a row takes beside its value: two copies of its key, and its place in the table.
-const ROW_BYTES: usize = 256;
+/// Most bytes of keys, values and records. A send reads four small records, two of them the sender's
+/// own, so this serves some ten thousand senders.
+pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a row takes beside its value and the texts of its record: two copies of its key, its place
+/// in the table, the record itself.
+const ROW_BYTES: usize = 768;
+
+/// A row as it was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) entry: Entry,
+    record: Arc<OnceLock<Box<dyn Any + Send + Sync>>>,
+}
+
+impl Known {
+    pub(crate) fn new(entry: Entry) -> Known {
+        Known { entry, record: Arc::default() }
+    }
+
+    /// Decodes the record, or copies it when that was done before.
+    pub(crate) fn decode<R: Record>(&self) -> Result<R, Unavailable> {
+        if let Some(record) = self.record.get().and_then(|record| record.downcast_ref::<R>()) {
+            return Ok(record.clone());
+        }
+        let record: R = self.entry.decode()?;
+        // Whoever was first may keep his.
+        self.record.set(Box::new(record.clone())).unwrap_or_default();
+        Ok(record)
+    }
+}
 
 /// Two generations: what was used since the last turn, and what was used before it. A row that
 /// nobody asks for between two turns is gone.
 #[derive(Default)]
 struct Generations {
-    young: HashMap<Key, Entry>,
+    young: HashMap<Key, Known>,
     young_bytes: usize,
-    old: HashMap<Key, Entry>,
+    old: HashMap<Key, Known>,
 }
 
 /// See the head of this file.
@@ -32,36 +59,36 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// Returns what is known of each key.
-    pub(crate) fn get(&self, keys: &[Key]) -> Vec<Option<Entry>> {
+    pub(crate) fn get(&self, keys: &[Key]) -> Vec<Option<Known>> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         keys.iter().map(|key| rows.get(key)).collect()
     }
 
     /// Takes note of rows as they were read just now; one that is absent is forgotten.
-    pub(crate) fn note(&self, read: &[(Key, Option<Entry>)]) {
+    pub(crate) fn note(&self, read: &[(Key, Option<Known>)]) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, entry) in read {
+        for (key, known) in read {
             rows.forget(key);
-            if let Some(entry) = entry {
-                rows.insert(key.clone(), entry.clone());
+            if let Some(known) = known {
+                rows.insert(key.clone(), known.clone());
             }
         }
     }
 }
 
 impl Generations {
-    fn get(&mut self, key: &Key) -> Option<Entry> {
-        if let Some(entry) = self.young.get(key) {
-            return Some(entry.clone());
+    fn get(&mut self, key: &Key) -> Option<Known> {
+        if let Some(known) = self.young.get(key) {
+            return Some(known.clone());
         }
-        let entry = self.old.remove(key)?;
-        self.insert(key.clone(), entry.clone());
-        Some(entry)
+        let known = self.old.remove(key)?;
+        self.insert(key.clone(), known.clone());
+        Some(known)
     }
 
-    fn insert(&mut self, key: Key, entry: Entry) {
-        self.young_bytes += bytes(&entry);
-        self.young.insert(key, entry);
+    fn insert(&mut self, key: Key, known: Known) {
+        self.young_bytes += bytes(&known);
+        self.young.insert(key, known);
         if self.young_bytes > BYTES_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
@@ -70,14 +97,15 @@ impl Generations {
 
     fn forget(&mut self, key: &Key) {
         self.old.remove(key);
-        if let Some(entry) = self.young.remove(key) {
-            self.young_bytes -= bytes(&entry);
+        if let Some(known) = self.young.remove(key) {
+            self.young_bytes -= bytes(&known);
         }
     }
 }
 
-fn bytes(entry: &Entry) -> usize {
-    ROW_BYTES + entry.value.len()
+fn bytes(known: &Known) -> usize {
+    // Once as it is stored, once in the record.
+    ROW_BYTES + 2 * known.entry.value.len()
 }
 
 #[cfg(test)]
@@ -91,26 +119,30 @@ mod tests {
 
     static NOTE: Table = Table { name: "note", kind: Kind::Record, columns: &[] };
 
-    fn row(number: u64, value_bytes: usize) -> (Key, Option<Entry>) {
+    fn row(number: u64, value_bytes: usize) -> (Key, Option<Known>) {
         let key = Key::new(&NOTE).u64(number);
         let entry = Entry {
             key: KeyBytes::from(key.bytes()),
             value: Bytes::from(vec![0; value_bytes]),
             ver: Version::default(),
         };
-        (key, Some(entry))
+        (key, Some(Known::new(entry)))
+    }
+
+    fn entries(cache: &Cache, keys: &[Key]) -> Vec<Option<Entry>> {
+        cache.get(keys).into_iter().map(|known| known.map(|known| known.entry)).collect()
     }
 
     #[test]
     fn row_is_known_until_it_is_read_as_absent() {
         let cache = Cache::default();
-        let (key, entry) = row(1, 10);
+        let (key, known) = row(1, 10);
         let keys = [key.clone()];
-        assert_eq!(cache.get(&keys), [None]);
-        cache.note(&[(key.clone(), entry.clone())]);
-        assert_eq!(cache.get(&keys), [entry]);
+        assert_eq!(entries(&cache, &keys), [None]);
+        cache.note(&[(key.clone(), known.clone())]);
+        assert_eq!(entries(&cache, &keys), [known.map(|known| known.entry)]);
         cache.note(&[(key, None)]);
-        assert_eq!(cache.get(&keys), [None]);
+        assert_eq!(entries(&cache, &keys), [None]);
     }
 
     #[test]
@@ -124,7 +156,7 @@ mod tests {
         }
         let rows = cache.rows.lock().unwrap();
         let held: usize = rows.young.values().chain(rows.old.values()).map(bytes).sum();
-        assert!(held <= BYTES_MAX + ROW_BYTES + 1_000, "{held}");
+        assert!(held <= BYTES_MAX + ROW_BYTES + 2_000, "{held}");
         assert!(rows.old.len() > 1_000);
     }
 }

@@ -15,6 +15,8 @@ pub const STAMP_BYTES: usize = 12;
 /// The greatest value of either field of a stamp: 48 bits.
 const STAMP_FIELD_MAX: u64 = (1 << 48) - 1;
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Names a thing for ever: drawn at random, never reused, unlike the ids that callers choose.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Uid(pub [u8; 16]);
@@ -52,15 +54,27 @@ impl FromStr for Uid {
     type Err = NotAUid;
 
     fn from_str(text: &str) -> Result<Uid, NotAUid> {
-        let plain = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let value = u128::from_str_radix(text, 16).map_err(|_| NotAUid)?;
-        plain.then_some(Uid(value.to_be_bytes())).ok_or(NotAUid)
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok());
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != 16 || !rest.is_empty() {
+            return Err(NotAUid);
+        }
+        let mut uid = Uid::NIL;
+        for (byte, [high, low]) in uid.0.iter_mut().zip(pairs) {
+            let (high, low) = digit(*high).zip(digit(*low)).ok_or(NotAUid)?;
+            *byte = high << 4 | low;
+        }
+        Ok(uid)
     }
 }
 
 impl Serialize for Uid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut text = [0; 32];
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [HEX_DIGITS[usize::from(byte >> 4)], HEX_DIGITS[usize::from(byte & 15)]];
+        }
+        serializer.serialize_str(std::str::from_utf8(&text).expect("hex digits are text"))
     }
 }
 
@@ -143,10 +157,9 @@ impl fmt::Debug for Version {
 
 /// Writes bytes as hex digits.
 pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        f.write_char(char::from(DIGITS[usize::from(byte >> 4)]))?;
-        f.write_char(char::from(DIGITS[usize::from(byte & 15)]))?;
+        f.write_char(char::from(HEX_DIGITS[usize::from(byte >> 4)]))?;
+        f.write_char(char::from(HEX_DIGITS[usize::from(byte & 15)]))?;
     }
     Ok(())
 }

@@ -243,15 +243,15 @@ impl Key {
         self.bytes
     }
 
-    fn rank(&self) -> (&str, &[u8], Option<usize>) {
-        (self.table.name, &self.bytes, self.stamp_at)
+    /// Whether both keys are of one table. The same `const` table may live at several addresses.
+    pub(crate) fn is_of_table(&self, other: &Key) -> bool {
+        std::ptr::eq(self.table, other.table) || self.table.name == other.table.name
     }
 }
 
-// Tables compare by name: a `const` table may live at several addresses.
 impl PartialEq for Key {
     fn eq(&self, other: &Key) -> bool {
-        self.rank() == other.rank()
+        self.stamp_at == other.stamp_at && self.bytes == other.bytes && self.is_of_table(other)
     }
 }
 
@@ -265,13 +265,19 @@ impl PartialOrd for Key {
 
 impl Ord for Key {
     fn cmp(&self, other: &Key) -> Ordering {
-        self.rank().cmp(&other.rank())
+        let tables = match std::ptr::eq(self.table, other.table) {
+            true => Ordering::Equal,
+            false => self.table.name.cmp(other.table.name),
+        };
+        let rows = || self.bytes.cmp(&other.bytes);
+        tables.then_with(rows).then_with(|| self.stamp_at.cmp(&other.stamp_at))
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.rank().hash(state);
+        // Keys of different tables with the same bytes are few.
+        self.bytes.hash(state);
     }
 }
 

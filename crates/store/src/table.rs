@@ -74,7 +74,7 @@ pub struct Index {
 }
 
 /// A typed row: its table, its key and the index rows that follow from it.
-pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The table of the records.
     const TABLE: &'static Table;
 

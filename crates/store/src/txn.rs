@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Known};
 use crate::codec;
 use crate::engine::{Add, Batch, Check, Engine, Entry, Event, Failure, Priority, Put, Unavailable};
 use crate::id::{Stamp, Uid, Version};
@@ -119,7 +119,7 @@ impl Store {
 
 /// A row that the transaction has read.
 struct Row {
-    seen: Option<Entry>,
+    seen: Option<Known>,
     checked: bool,
     change: Change,
 }
@@ -132,10 +132,27 @@ enum Change {
 }
 
 impl Row {
+    /// Tells whether the row is there as the transaction leaves it.
+    fn is_there(&self) -> bool {
+        match &self.change {
+            Change::Keep => self.seen.is_some(),
+            Change::Delete => false,
+            Change::Put(_) => true,
+        }
+    }
+
+    /// Returns the record as the transaction leaves it.
+    fn decode<R: Record>(&self, key: &Key) -> Result<Option<R>, Unavailable> {
+        match (&self.change, &self.seen) {
+            (Change::Keep, Some(known)) => known.decode().map(Some),
+            _ => decode(self.current(key).as_ref()),
+        }
+    }
+
     /// Returns the row as the transaction leaves it.
     fn current(&self, key: &Key) -> Option<Entry> {
         match &self.change {
-            Change::Keep => self.seen.clone(),
+            Change::Keep => self.seen.as_ref().map(|known| known.entry.clone()),
             Change::Delete => None,
             Change::Put(value) => Some(Entry {
                 key: KeyBytes::from(key.bytes()),
@@ -186,8 +203,8 @@ impl Txn {
         if missing.is_empty() {
             return Ok(());
         }
-        let found = self.engine.get(&missing).await?;
-        let read: Vec<(Key, Option<Entry>)> = missing.into_iter().zip(found).collect();
+        let found = self.engine.get(&missing).await?.into_iter().map(|entry| entry.map(Known::new));
+        let read: Vec<(Key, Option<Known>)> = missing.into_iter().zip(found).collect();
         if let Some(cache) = &self.cache {
             cache.note(&read);
         }
@@ -236,7 +253,9 @@ impl Txn {
 
     /// Returns a record, the transaction's own put included; the commit checks what was read.
     pub async fn get<R: Record>(&mut self, key: &Key) -> Result<Option<R>, Unavailable> {
-        decode(self.get_entry(key).await?.as_ref())
+        let row = self.row(key).await?;
+        row.checked = true;
+        row.decode(key)
     }
 
     /// Returns a row; the commit checks it. The transaction's own put has the version zero.
@@ -248,12 +267,14 @@ impl Txn {
 
     /// Tells whether a row exists; the commit checks the row.
     pub async fn exists(&mut self, key: &Key) -> Result<bool, Unavailable> {
-        Ok(self.get_entry(key).await?.is_some())
+        let row = self.row(key).await?;
+        row.checked = true;
+        Ok(row.is_there())
     }
 
     /// Returns a record that the commit does not check.
     pub async fn peek<R: Record>(&mut self, key: &Key) -> Result<Option<R>, Unavailable> {
-        decode(self.peek_entry(key).await?.as_ref())
+        self.row(key).await?.decode(key)
     }
 
     /// Returns a row that the commit does not check.
@@ -383,7 +404,7 @@ impl Txn {
         batch.priority = self.priority;
         for (key, row) in self.rows {
             if row.checked {
-                let expect = row.seen.map(|entry| entry.ver);
+                let expect = row.seen.map(|known| known.entry.ver);
                 batch.checks.push(Check { key: key.clone(), expect });
             }
             match row.change {

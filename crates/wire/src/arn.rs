@@ -62,7 +62,48 @@ impl FromStr for Arn {
     type Err = NotAnArn;
 
     fn from_str(text: &str) -> Result<Self, NotAnArn> {
-        parse(text).ok_or(NotAnArn)
+        let parts = Parts::of(text).ok_or(NotAnArn)?;
+        Ok(Self {
+            region: parts.region.to_owned(),
+            account: parts.account.to_owned(),
+            app_instance: parts.app_instance.to_owned(),
+            resource: parts.resource(),
+        })
+    }
+}
+
+/// What makes a resource below an app instance, and of which id.
+type Below<'a> = (fn(String) -> Resource, &'a str);
+
+/// The parts of an ARN within its text.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    pub region: &'a str,
+    pub account: &'a str,
+    pub app_instance: &'a str,
+    below: Option<Below<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    /// Takes an ARN apart; `None` when the text is none.
+    pub fn of(text: &'a str) -> Option<Self> {
+        let rest = text.strip_prefix("arn:aws:chime:")?;
+        let (region, rest) = rest.split_once(':')?;
+        let (account, rest) = rest.split_once(':')?;
+        let path = rest.strip_prefix("app-instance/")?;
+        if !is_region(region) || !is_account(account) {
+            return None;
+        }
+        let (app_instance, below) = match path.split_once('/') {
+            None => (path, None),
+            Some((app_instance, below)) => (app_instance, Some(parse_below(below)?)),
+        };
+        is_id(app_instance).then_some(Self { region, account, app_instance, below })
+    }
+
+    /// Returns what the ARN names.
+    pub fn resource(&self) -> Resource {
+        self.below.map_or(Resource::AppInstance, |(resource, id)| resource(id.to_owned()))
     }
 }
 
@@ -77,39 +118,16 @@ impl fmt::Display for Arn {
     }
 }
 
-fn parse(text: &str) -> Option<Arn> {
-    let rest = text.strip_prefix("arn:aws:chime:")?;
-    let (region, rest) = rest.split_once(':')?;
-    let (account, rest) = rest.split_once(':')?;
-    let path = rest.strip_prefix("app-instance/")?;
-    if !is_region(region) || !is_account(account) {
-        return None;
-    }
-    let (app_instance, resource) = match path.split_once('/') {
-        None => (path, Resource::AppInstance),
-        Some((app_instance, below)) => (app_instance, parse_resource(below)?),
-    };
-    is_id(app_instance).then(|| Arn {
-        region: region.to_owned(),
-        account: account.to_owned(),
-        app_instance: app_instance.to_owned(),
-        resource,
-    })
-}
-
-fn parse_resource(text: &str) -> Option<Resource> {
+fn parse_below(text: &str) -> Option<Below<'_>> {
     let (kind, id) = text.split_once('/')?;
-    if !is_id(id) {
-        return None;
-    }
-    let id = id.to_owned();
-    match kind {
-        "user" => Some(Resource::User(id)),
-        "bot" => Some(Resource::Bot(id)),
-        "channel" => Some(Resource::Channel(id)),
-        "channel-flow" => Some(Resource::ChannelFlow(id)),
-        _ => None,
-    }
+    let resource = match kind {
+        "user" => Resource::User,
+        "bot" => Resource::Bot,
+        "channel" => Resource::Channel,
+        "channel-flow" => Resource::ChannelFlow,
+        _ => return None,
+    };
+    is_id(id).then_some((resource, id))
 }
 
 fn is_region(text: &str) -> bool {

@@ -20,6 +20,9 @@ use read::Filling;
 pub(crate) use write::write_text;
 pub use write::{TimeFormat, write};
 
+/// Room for a usual answer, so that it is written without growing.
+const BODY_BYTES_USUAL: usize = 512;
+
 /// Reads the input of an operation.
 pub fn decode<O: Operation>(
     labels: &[(&'static str, String)],
@@ -38,7 +41,7 @@ pub fn decode<O: Operation>(
 
 /// Returns the body of a successful answer; an operation that answers nothing has an empty one.
 pub fn encode<S: Shape>(output: &S) -> Vec<u8> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
     if !output.members().is_empty() {
         write(output, TimeFormat::EpochSeconds, &mut body);
     }

@@ -28,7 +28,7 @@ pub(crate) static APP_INSTANCE_ADMIN: Table =
     Table { name: "app_instance_admin", kind: Kind::Record, columns: &["admin", "created_ms"] };
 
 /// One admin.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AppInstanceAdmin {
     app_instance: Uid,
     admin: Principal,

@@ -34,7 +34,7 @@ pub(crate) static RESOURCE_TAG: Table =
 const KEY_HASH_BYTES: usize = 16;
 
 /// One tag of a resource.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ResourceTag {
     uid: Uid,
     key: String,

@@ -37,7 +37,7 @@ pub(crate) static CHANNEL_BAN_BY_MEMBER: Table =
     Table { name: "channel_ban_by_member", kind: Kind::Index, columns: &[] };
 
 /// One ban.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ChannelBan {
     channel: Uid,
     channel_id: String,

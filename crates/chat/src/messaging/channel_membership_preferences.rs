@@ -35,7 +35,7 @@ pub(crate) static CHANNEL_MEMBERSHIP_PREFERENCES: Table = Table {
 const ALLOW_DEFAULT: AllowNotifications = AllowNotifications::All;
 
 /// The preferences of one membership.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ChannelMembershipPreferences {
     /// From the key.
     #[serde(skip)]

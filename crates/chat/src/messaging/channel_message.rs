@@ -216,22 +216,23 @@ impl ChannelMessage {
         self.described(cx, channel, ChannelMessagePersistenceType::Persistent)
     }
 
-    pub(crate) fn summary(&self, cx: &Cx, channel: &Channel) -> ChannelMessageSummary {
-        let message = self.stored(cx, channel);
+    /// Returns the message as lists show it. A page holds many, so the texts are not copied.
+    pub(crate) fn into_summary(self, cx: &Cx, channel: &Channel) -> ChannelMessageSummary {
+        let created = self.stamp.map(event::time);
         ChannelMessageSummary {
-            message_id: message.message_id,
-            content: message.content,
-            metadata: message.metadata,
-            r#type: message.r#type,
-            created_timestamp: message.created_timestamp,
-            last_updated_timestamp: message.last_updated_timestamp,
-            last_edited_timestamp: message.last_edited_timestamp,
-            sender: message.sender,
-            redacted: message.redacted,
-            status: message.status,
-            message_attributes: message.message_attributes,
-            content_type: message.content_type,
-            target: message.target,
+            message_id: self.stamp.map(|stamp| cx.message_id(self.channel, stamp)),
+            r#type: Some(self.r#type),
+            created_timestamp: created,
+            last_updated_timestamp: self.updated_ms.map(Timestamp).or(created),
+            last_edited_timestamp: self.edited_ms.map(Timestamp),
+            sender: Some(self.sender.identity(cx, channel.app_instance)),
+            redacted: Some(self.state == Some(State::Redacted)),
+            status: Some(self.status()),
+            message_attributes: self.wire_attributes(),
+            target: self.wire_target(cx, channel),
+            content: self.content,
+            metadata: self.metadata,
+            content_type: self.content_type,
         }
     }
 
@@ -407,7 +408,7 @@ impl Handle<ListChannelMessages> for Chat {
                 let message: ChannelMessage = row.decode()?;
                 let is_shown = message.is_for(reader);
                 walk.pass(row, is_shown);
-                channel_messages.extend(is_shown.then(|| message.summary(cx, &channel)));
+                channel_messages.extend(is_shown.then(|| message.into_summary(cx, &channel)));
             }
         }
         Ok(Reply::Ready(ListChannelMessagesResponse {

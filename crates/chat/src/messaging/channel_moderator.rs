@@ -37,7 +37,7 @@ pub(crate) static CHANNEL_MODERATOR_BY_MODERATOR: Table =
     Table { name: "channel_moderator_by_moderator", kind: Kind::Index, columns: &[] };
 
 /// One moderator.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ChannelModerator {
     channel: Uid,
     channel_id: String,

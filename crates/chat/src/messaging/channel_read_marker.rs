@@ -26,7 +26,7 @@ pub(crate) static CHANNEL_READ_MARKER: Table =
     Table { name: "channel_read_marker", kind: Kind::Record, columns: &[] };
 
 /// The marker of one membership.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ChannelReadMarker {
     /// From the key.
     #[serde(skip)]

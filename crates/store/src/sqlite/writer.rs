@@ -201,10 +201,16 @@ impl Writer {
                 loaded.homes.insert(*uid, row);
             }
         }
-        for key in &needs.versions {
-            let sql = &self.schema.sql(key.table())?.judge;
-            if let Some(ver) = self.one(sql, key.bytes(), |row| reader::version(row, 0))? {
-                loaded.versions.insert(key.clone(), ver);
+        // Keys come sorted by table: the statement of each is looked up once.
+        let mut keys = needs.versions.iter().peekable();
+        while let Some(first) = keys.peek().copied() {
+            let judge = &self.schema.sql(first.table())?.judge;
+            let mut judge = self.database.prepare_cached(judge)?;
+            while let Some(key) = keys.next_if(|key| key.is_of_table(first)) {
+                let found = judge.query_row([key.bytes()], |row| reader::version(row, 0));
+                if let Some(ver) = found.optional()? {
+                    loaded.versions.insert(key.clone(), ver);
+                }
             }
         }
         for key in &needs.counters {
@@ -233,13 +239,16 @@ impl Writer {
                 None => self.delete(&homes.delete, &uid.0)?,
             }
         }
-        for (key, write) in &writes.rows {
-            let sql = self.schema.sql(key.table())?;
-            match write {
-                RowWrite::Delete => self.delete(&sql.delete, key.bytes())?,
-                RowWrite::Put { value, ver } => {
-                    let mut put = self.database.prepare_cached(&sql.put)?;
-                    put.execute(params![key.bytes(), &ver.0.to_be_bytes()[..], value])?;
+        let mut rows = writes.rows.iter().peekable();
+        while let Some((first, _)) = rows.peek().copied() {
+            let sql = self.schema.sql(first.table())?;
+            let mut put = self.database.prepare_cached(&sql.put)?;
+            while let Some((key, write)) = rows.next_if(|(key, _)| key.is_of_table(first)) {
+                match write {
+                    RowWrite::Delete => self.delete(&sql.delete, key.bytes())?,
+                    RowWrite::Put { value, ver } => {
+                        put.execute(params![key.bytes(), &ver.0.to_be_bytes()[..], value])?;
+                    }
                 }
             }
         }

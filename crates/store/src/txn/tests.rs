@@ -52,7 +52,7 @@ impl Record for Note {
 }
 
 /// A record whose key holds the stamp of its batch.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Line {
     text: String,
 }

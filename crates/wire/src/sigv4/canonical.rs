@@ -81,13 +81,14 @@ fn write_path(raw_path: &str, form: PathForm, out: &mut Vec<u8>) {
         _ if raw_path.is_empty() => out.push(b'/'),
         PathForm::AsReceived => out.extend_from_slice(raw_path.as_bytes()),
         PathForm::Encoded => {
-            for byte in raw_path.bytes() {
-                if byte == b'/' {
-                    out.push(byte);
-                } else {
-                    encode_byte(byte, out);
-                }
+            let mut rest = raw_path.as_bytes();
+            let stays = |byte: &u8| *byte == b'/' || is_unreserved(*byte);
+            while let Some(at) = rest.iter().position(|byte| !stays(byte)) {
+                out.extend_from_slice(&rest[..at]);
+                encode_byte(rest[at], out);
+                rest = &rest[at + 1..];
             }
+            out.extend_from_slice(rest);
         }
     }
 }
@@ -181,6 +182,11 @@ fn write_header(head: &Head<'_>, name: &str, out: &mut Vec<u8>) -> Option<()> {
 
 /// Appends a value without outer white space and with single spaces inside, folded lines joined.
 fn write_folded(value: &[u8], out: &mut Vec<u8>) {
+    // Most values have no white space at all.
+    if !value.iter().any(u8::is_ascii_whitespace) {
+        out.extend_from_slice(value);
+        return;
+    }
     let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     for (index, word) in words.enumerate() {
         if index > 0 {

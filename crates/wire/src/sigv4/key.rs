@@ -19,6 +19,9 @@ use super::{ALGORITHM, HexHash, TERMINATOR, escape};
 /// Most access keys whose signing key is kept. Only known access keys get that far.
 const CACHED_KEYS_MAX: usize = 1024;
 
+/// Room for what is signed in the end, with the name of any region.
+const STRING_TO_SIGN_BYTES_USUAL: usize = 192;
+
 /// A secret access key. Clones share the text, which is wiped with the last of them.
 #[derive(Clone)]
 pub struct SecretKey(Arc<Zeroizing<String>>);
@@ -66,13 +69,15 @@ impl SigningKey {
     /// Signs a canonical request; the signature is lower-case hex.
     pub(super) fn sign(&self, scope: &Scope<'_>, date: &str, canonical: &[u8]) -> HexHash {
         let hash = escape::hex(&Sha256::digest(canonical).into());
-        let mut mac = self.0.clone();
         let Scope { day, region, service, .. } = scope;
+        let mut text = Vec::with_capacity(STRING_TO_SIGN_BYTES_USUAL);
         for line in [ALGORITHM, "\n", date, "\n", day, "/", region, "/", service, "/", TERMINATOR] {
-            mac.update(line.as_bytes());
+            text.extend_from_slice(line.as_bytes());
         }
-        mac.update(b"\n");
-        mac.update(&hash);
+        text.push(b'\n');
+        text.extend_from_slice(&hash);
+        let mut mac = self.0.clone();
+        mac.update(&text);
         escape::hex(&mac.finalize().into_bytes().into())
     }
 }
