@@ -49,15 +49,15 @@ impl RequestId {
         // Version 4, variant 1: what parsers of UUIDs expect of a random one.
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
-        let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-        Self(format!(
-            "{}-{}-{}-{}-{}",
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..]
-        ))
+        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+        let mut text = String::with_capacity(36);
+        for (at, byte) in bytes.into_iter().enumerate() {
+            if [4, 6, 8, 10].contains(&at) {
+                text.push('-');
+            }
+            text.extend([digit(byte >> 4), digit(byte & 15)]);
+        }
+        Self(text)
     }
 
     pub(crate) fn as_str(&self) -> &str {

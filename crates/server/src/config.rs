@@ -39,8 +39,9 @@ const SECRET_ACCESS_KEY: &str = "secret-access-key";
 const MEMORY: &str = ":memory:";
 const REGION_CHARS_MAX: usize = 32;
 const ACCOUNT_DIGITS: usize = 12;
-/// What `--max-connections` may say at most: as many files as a process is let open.
-const CONNECTIONS_MAX: usize = 1_000_000;
+/// What `--max-connections` may say at most, as many files as a process is let open, and
+/// `--max-requests` too.
+const COUNT_MAX: usize = 1_000_000;
 
 /// One thing that the operator can set.
 pub(crate) struct Setting {
@@ -109,6 +110,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     pairs(quotas::QUOTA, "Sets a count quota; `campanile quotas` prints their names"),
     switch(quotas::AWS_QUOTAS, "Limits request rates as the service does [default: false]"),
     now("max-connections", "COUNT", "Connections of the API, sockets included [default: 65536]"),
+    now("max-requests", "COUNT", "Requests answered at one time; others get 503 [default: 1024]"),
     now(resume::WINDOW, "DURATION", "How long a session may be away and resume [default: 15m]"),
     now("log-format", "FORMAT", "text or json [default: text]"),
     now("log-level", "LEVEL", "off, error, warn, info, debug or trace [default: info]"),
@@ -155,6 +157,8 @@ pub(crate) struct Config {
     pub(crate) quotas: chat::Quotas,
     /// Connections of the API listener, sockets included.
     pub(crate) connections_max: usize,
+    /// Requests that are answered at one time.
+    pub(crate) requests_max: usize,
     /// How long events are kept for sessions that resume.
     pub(crate) resume_window_ms: u64,
     pub(crate) log_format: LogFormat,
@@ -196,7 +200,8 @@ impl Config {
             account_id: layers.get("account-id", "000000000000", account_id)?,
             credential,
             quotas: quotas::read(&layers)?,
-            connections_max: layers.get("max-connections", "65536", connections_max)?,
+            connections_max: layers.get("max-connections", "65536", count)?,
+            requests_max: layers.get("max-requests", "1024", count)?,
             resume_window_ms: layers.get(
                 resume::WINDOW,
                 resume::WINDOW_DEFAULT,
@@ -352,9 +357,9 @@ fn address(value: &str) -> Result<SocketAddr, String> {
     value.parse().map_err(|_| format!("{value} is not an address like 127.0.0.1:8080"))
 }
 
-fn connections_max(value: &str) -> Result<usize, String> {
-    let count = value.parse().ok().filter(|count| (1..=CONNECTIONS_MAX).contains(count));
-    count.ok_or_else(|| format!("{value} is not a count from 1 to {CONNECTIONS_MAX}"))
+fn count(value: &str) -> Result<usize, String> {
+    let count = value.parse().ok().filter(|count| (1..=COUNT_MAX).contains(count));
+    count.ok_or_else(|| format!("{value} is not a count from 1 to {COUNT_MAX}"))
 }
 
 fn public_endpoint(value: &str) -> Result<Option<PublicEndpoint>, String> {

@@ -18,6 +18,7 @@ mod jobs;
 mod server;
 mod stack;
 
+mod admission;
 mod answer;
 mod body;
 mod bus;

@@ -1,8 +1,8 @@
 //! A request of the API, from its head to its answer, in one function.
 //!
-//! Invariant: the order of refusals is the order of `Api::judge`: preflight, limits, route,
-//! signature, then whatever the rules of the operation say. Nothing that a client chose (URI,
-//! names, content) reaches the log.
+//! Invariant: the order of refusals is the order of `Api::judge`: preflight, limits, route, too
+//! many at one time, signature, then whatever the rules of the operation say. Nothing that a client
+//! chose (URI, names, content) reaches the log.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,8 +16,9 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 use store::Entropy;
 use wire::route::route;
-use wire::{Error, ErrorCode};
+use wire::{Error, ErrorCode, OperationId};
 
+use crate::admission::Admission;
 use crate::answer::{self, RequestId};
 use crate::connect::{self, Connect};
 use crate::endpoint::{Arrival, PublicEndpoint, messaging_endpoint};
@@ -42,6 +43,7 @@ const BEARER: &str = "x-amz-chime-bearer";
 /// Answers the API listener.
 pub(crate) struct Api {
     pub(crate) chat: Chat,
+    pub(crate) admission: Admission,
     pub(crate) signatures: Arc<Signatures>,
     pub(crate) connect: Arc<Connect>,
     pub(crate) metrics: Arc<Metrics>,
@@ -108,17 +110,23 @@ impl Api {
             return self.connect.answer(request, connection);
         }
         let (parts, body) = request.into_parts();
-        let body = body::read(body).await?;
+        let body = body::read(body, self.admission.room()).await?;
         let route = route(parts.method.as_str(), parts.uri.path(), parts.uri.query())?;
         exchange.operation = route.operation.name();
+        let _place = self.admission.admit()?;
         let grant = self.signatures.check(&parts, &body).await?;
+        let endpoint = match route.operation {
+            OperationId::GetMessagingSessionEndpoint => self.endpoint(&parts, connection),
+            // Nobody else tells it.
+            _ => String::new(),
+        };
         let call = Call {
             route,
             scope: grant.scope,
             raw_query: parts.uri.query().map(str::to_owned),
             body,
             bearer: header(&parts, BEARER),
-            endpoint: self.endpoint(&parts, connection),
+            endpoint,
             request_id: exchange.id.as_str().to_owned(),
         };
         let answer = self.chat.call(call).await?;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::admission::Admission;
 use crate::bus::{Bus, Ends};
 use crate::config::{Config, Data};
 use crate::connect::{Connect, Places};
@@ -195,6 +196,7 @@ impl Stack {
         tokio::spawn(jobs::run(chat.clone(), metrics.clone(), drain, work.guard()));
         let api = Api {
             chat: chat.clone(),
+            admission: Admission::new(config.requests_max),
             signatures,
             connect: Arc::new(connect),
             metrics: metrics.clone(),

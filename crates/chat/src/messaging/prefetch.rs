@@ -286,7 +286,9 @@ fn details(
     };
     let frame = wire::event::channel_details(&ChannelDetails {
         channel: Some(summary),
-        channel_messages: Some(messages.items.iter().map(|it| it.clone().into_summary(cx, channel)).collect()),
+        channel_messages: Some(
+            messages.items.iter().map(|it| it.clone().into_summary(cx, channel)).collect(),
+        ),
         channel_messages_has_more: Some(messages.has_more),
         channel_memberships: Some(members.into_iter().map(membership).collect()),
         read_marker_timestamp: read_marker.as_ref().and_then(ChannelReadMarker::timestamp),

@@ -167,12 +167,16 @@ fn a_quota_that_makes_no_sense_names_its_place() {
 }
 
 #[test]
-fn connections_are_a_count_above_zero() {
-    assert_eq!(resolve(&[], &[]).unwrap().connections_max, 65_536);
-    assert_eq!(resolve(&[("max-connections", "1")], &[]).unwrap().connections_max, 1);
-    for value in ["0", "-1", "x", "1000001", ""] {
-        let line = refusal(&[("max-connections", value)], &[]);
-        assert_eq!(line, format!("--max-connections: {value} is not a count from 1 to 1000000"));
+fn connections_and_requests_are_counts_above_zero() {
+    let config = resolve(&[], &[]).unwrap();
+    assert_eq!((config.connections_max, config.requests_max), (65_536, 1_024));
+    let config = resolve(&[("max-connections", "1"), ("max-requests", "2")], &[]).unwrap();
+    assert_eq!((config.connections_max, config.requests_max), (1, 2));
+    for name in ["max-connections", "max-requests"] {
+        for value in ["0", "-1", "x", "1000001", ""] {
+            let line = refusal(&[(name, value)], &[]);
+            assert_eq!(line, format!("--{name}: {value} is not a count from 1 to 1000000"));
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use wire::time::Timestamp;
 use super::clock::{Pace, parse_duration};
 use super::{AdvanceError, Dev};
 use crate::admin::{Admin, PLAIN};
+use crate::admission::Room;
 use crate::drain::Drain;
 use crate::http::{Body, Connection, Service};
 use crate::{body, logging};
@@ -63,7 +64,7 @@ impl Service for DevAdmin {
 impl DevAdmin {
     async fn clock(&self, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
         let wrong = |problem: String| plain(StatusCode::BAD_REQUEST, &problem);
-        let bytes = body::read(request.into_body()).await;
+        let bytes = body::read(request.into_body(), Room::alone()).await;
         let bytes = bytes.map_err(|error| wrong(error.to_string()))?;
         let asked: Advance = serde_json::from_slice(&bytes)
             .map_err(|_| wrong(r#"the body is not like {"advance": "31d"}"#.to_owned()))?;
