@@ -229,7 +229,7 @@ impl ChannelMessage {
             redacted: Some(self.state == Some(State::Redacted)),
             status: Some(self.status()),
             message_attributes: self.wire_attributes(),
-            target: self.wire_target(cx, channel),
+            target: self.wire_target(cx, channel.app_instance),
             content: self.content,
             metadata: self.metadata,
             content_type: self.content_type,
