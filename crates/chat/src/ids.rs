@@ -187,6 +187,15 @@ mod tests {
         for wrong in ["", "x", &text[1..], &text.to_uppercase(), &text.replace('-', "")] {
             assert_eq!(parse_uuid(wrong), None, "{wrong}");
         }
+        // Of the right length, one byte being something else, wherever it stands.
+        for at in 0..text.len() {
+            for byte in ["-", "g", "A", " ", "0"] {
+                let mut other = text.clone();
+                other.replace_range(at..=at, byte);
+                let is_legal = (&text[at..=at] == "-") == (byte == "-") && "-0".contains(byte);
+                assert_eq!(parse_uuid(&other).map(uuid_text), is_legal.then_some(other));
+            }
+        }
     }
 
     #[test]

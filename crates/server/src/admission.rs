@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wire::Error;
 
-/// Bytes of bodies that are still arriving, on all connections together. One that comes in one
-/// piece with its head, as nearly all do, counts for nothing.
+/// Bytes that are allocated for bodies which are still arriving, on all connections together. One
+/// that comes in one piece, as nearly all do, counts for nothing.
 const ARRIVING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// See the head of this file.
@@ -40,6 +40,11 @@ impl Admission {
     /// Returns the room of a body that is arriving.
     pub(crate) fn room(&self) -> Room {
         Room { arriving: self.arriving.clone(), taken: None }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn arriving_bytes(&self) -> usize {
+        ARRIVING_BYTES_MAX - self.arriving.available_permits()
     }
 }
 

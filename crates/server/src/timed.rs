@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::refusal::{Bare, Dresser};
@@ -23,6 +23,9 @@ pub(crate) const IDLE_MS_MAX: u64 = 90_000;
 pub(crate) const HEAD_MS_MAX: u64 = 15_000;
 /// How long a peer may take nothing of what is written to it.
 pub(crate) const WRITE_STALL_MS_MAX: u64 = 30_000;
+/// Most bytes of one read. hyper doubles its buffer, and keeps it, whenever a read fills it: so a
+/// large body would leave four times as much with each connection.
+const READ_BYTES_MAX: u64 = 8 * 1024;
 /// The first byte of a TLS handshake: no method of HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -101,7 +104,7 @@ impl Deadline {
 
 /// The stream of one connection.
 pub(crate) struct Timed<S> {
-    stream: S,
+    stream: Take<S>,
     activity: Arc<Activity>,
     is_first_byte: bool,
     read: Deadline,
@@ -123,10 +126,10 @@ struct Dressed {
     in_place_of_bytes: usize,
 }
 
-impl<S> Timed<S> {
+impl<S: AsyncRead> Timed<S> {
     pub(crate) fn new(stream: S, activity: Arc<Activity>, dresser: Dresser) -> Self {
         Self {
-            stream,
+            stream: stream.take(READ_BYTES_MAX),
             activity,
             is_first_byte: true,
             read: Deadline::default(),
@@ -141,7 +144,7 @@ impl<S> Timed<S> {
 
     /// Gives the stream back, for a protocol with time-outs of its own.
     pub(crate) fn into_inner(self) -> S {
-        self.stream
+        self.stream.into_inner()
     }
 
     fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -194,7 +197,7 @@ impl<S> Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Timed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     /// Writes a dressed refusal when `bytes` are a bare one; nothing when they are not.
     fn poll_dressed(
         &mut self,
@@ -212,7 +215,7 @@ impl<S: AsyncWrite + Unpin> Timed<S> {
         let dressed = self.dressed.as_mut()?;
         while dressed.written_bytes < dressed.text.len() {
             let rest = &dressed.text[dressed.written_bytes..];
-            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+            match Pin::new(self.stream.get_mut()).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => {
                     return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
                 }
@@ -234,6 +237,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let start = buf.filled().len();
+        this.stream.set_limit(READ_BYTES_MAX);
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => Poll::Ready(this.received(&buf.filled()[start..])),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -242,7 +246,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -251,7 +255,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         let this = self.get_mut();
         let outcome = match this.poll_dressed(cx, buf) {
             Some(outcome) => outcome,
-            None => Pin::new(&mut this.stream).poll_write(cx, buf),
+            None => Pin::new(this.stream.get_mut()).poll_write(cx, buf),
         };
         this.watch_write(cx, outcome)
     }
@@ -265,24 +269,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
         let outcome = match this.poll_dressed(cx, first) {
             Some(outcome) => outcome,
-            None => Pin::new(&mut this.stream).poll_write_vectored(cx, bufs),
+            None => Pin::new(this.stream.get_mut()).poll_write_vectored(cx, bufs),
         };
         this.watch_write(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_flush(cx);
+        let outcome = Pin::new(this.stream.get_mut()).poll_flush(cx);
         this.watch_write(cx, outcome)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_shutdown(cx);
+        let outcome = Pin::new(this.stream.get_mut()).poll_shutdown(cx);
         this.watch_write(cx, outcome)
     }
 }
@@ -322,6 +326,18 @@ mod tests {
         peer.write_all(b"G").await.unwrap();
         timed.read_u8().await.unwrap();
         assert_eq!(waited_ms(&mut timed).await, u128::from(HEAD_MS_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_read_takes_in_a_bounded_part_and_the_next_one_more() {
+        let most = usize::try_from(READ_BYTES_MAX).unwrap();
+        let (mut peer, stream) = duplex(4 * most);
+        let mut timed = Timed::new(stream, Arc::default(), Arc::new(|_| None));
+        peer.write_all(&vec![0; 2 * most + 1]).await.unwrap();
+        let mut bytes = vec![0; 4 * most];
+        for taken in [most, most, 1] {
+            assert_eq!(timed.read(&mut bytes).await.unwrap(), taken);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -181,9 +181,25 @@ mod tests {
 
     #[test]
     fn uid_text_of_another_form_is_refused() {
-        for text in ["", "00", "+0000000000000000000000000000001", &"g".repeat(32)] {
+        for text in ["", "00", "+0000000000000000000000000000001", &"g".repeat(32), &"0".repeat(34)]
+        {
             assert_eq!(text.parse::<Uid>(), Err(NotAUid), "{text}");
         }
+        let text = "0123456789abcdef".repeat(2);
+        for at in 0..32 {
+            for byte in ["-", "+", "g", " ", "\u{0}"] {
+                let mut other = text.clone();
+                other.replace_range(at..=at, byte);
+                assert_eq!(other.parse::<Uid>(), Err(NotAUid), "{other}");
+            }
+        }
+        assert_eq!("é".repeat(16).parse::<Uid>(), Err(NotAUid));
+    }
+
+    #[test]
+    fn uid_text_may_have_digits_of_either_case() {
+        let text = "0123456789abcdef".repeat(2);
+        assert_eq!(text.to_uppercase().parse::<Uid>(), Ok(text.parse().expect("parses")));
     }
 
     #[test]

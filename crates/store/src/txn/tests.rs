@@ -213,6 +213,47 @@ async fn what_was_got_is_checked_and_what_was_peeked_is_not() {
 }
 
 #[tokio::test]
+async fn what_was_put_and_not_committed_is_seen_by_nobody_else() {
+    let fixture = Fixture::new();
+    fixture.put(&Note::new(1, &[1])).await;
+    for _ in 0..2 {
+        // The second time the record is known.
+        let mut given_up = fixture.store.begin_guessing();
+        given_up.set_home(ROOM);
+        let found: Note = given_up.get(&note(1)).await.expect("reads").expect("was put");
+        given_up.put(&Note { tags: vec![2], ..found });
+        let own: Note = given_up.get(&note(1)).await.expect("reads").expect("was put");
+        assert_eq!(own.tags, [2]);
+        drop(given_up);
+        let mut other = fixture.store.begin_guessing();
+        let seen: Note = other.get(&note(1)).await.expect("reads").expect("was put");
+        assert_eq!(seen.tags, [1]);
+    }
+}
+
+#[tokio::test]
+async fn a_known_record_that_was_written_meanwhile_leads_to_a_conflict_and_is_read_anew() {
+    let fixture = Fixture::new();
+    fixture.put(&Note::new(1, &[1])).await;
+    let mut first = fixture.store.begin_fresh();
+    first.get::<Note>(&note(1)).await.expect("reads").expect("was put");
+    let written = fixture.put(&Note::new(1, &[2])).await;
+
+    let mut late = fixture.store.begin_guessing();
+    late.set_home(ROOM);
+    let known: Note = late.get(&note(1)).await.expect("reads").expect("was put");
+    assert_eq!(known.tags, [1]);
+    assert!(late.has_guessed());
+    late.add(Key::new(&TALLY), 1, None);
+    assert!(matches!(late.commit("late").await, Err(Failure::Conflict(_))));
+
+    for mut txn in [fixture.store.begin_fresh(), fixture.store.begin_guessing()] {
+        let found: Note = txn.get(&note(1)).await.expect("reads").expect("was put");
+        assert_eq!((found.tags, found.written), (vec![2], written));
+    }
+}
+
+#[tokio::test]
 async fn absence_that_was_read_is_checked() {
     let fixture = Fixture::new();
     let mut txn = fixture.begin();
