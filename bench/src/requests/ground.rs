@@ -25,6 +25,8 @@ const ROWS_PER_BATCH: usize = 4_000;
 const MESSAGE_TABLE: &str = "channel_message";
 /// How far back the oldest message lies.
 const PAST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Callers of the rows that are sends.
+const SENDING_CALLERS: [usize; 4] = [1, 16, 64, 256];
 /// Callers of the rows that are no sends.
 const CALLERS: usize = 16;
 /// Channels into which the guests go, one after the other.
@@ -125,16 +127,22 @@ impl Ground {
         let token = self.ask(&world::list(&self.history, Some(&self.middle), None)).await?;
         let token = token["NextToken"].as_str().context("the middle is not the end")?.to_owned();
         let deep = world::list(&self.history, Some(&self.middle), Some(&token));
-        Ok(vec![
-            self.sends("SendChannelMessage, 1 channel", 64, together).await?,
-            self.sends("SendChannelMessage, many channels", 64, apart).await?,
+        let mut subjects = Vec::new();
+        for callers in SENDING_CALLERS {
+            subjects.push(self.sends("SendChannelMessage, 1 channel", callers, together).await?);
+        }
+        for callers in SENDING_CALLERS {
+            subjects.push(self.sends("SendChannelMessage, many channels", callers, apart).await?);
+        }
+        subjects.extend([
             self.again("ListChannelMessages, first page", first).await?,
             self.again("ListChannelMessages, deep page", deep).await?,
             self.again("DescribeChannel", world::describe(&self.history)).await?,
             self.again("ListChannelMembershipsForAppInstanceUser", world::memberships(&self.host))
                 .await?,
             self.joins("CreateChannelMembership").await?,
-        ])
+        ]);
+        Ok(subjects)
     }
 
     async fn again(&self, name: &'static str, sample: Request) -> Result<Subject> {

@@ -220,7 +220,7 @@ impl ChannelMessage {
     pub(crate) fn into_summary(self, cx: &Cx, channel: &Channel) -> ChannelMessageSummary {
         let created = self.stamp.map(event::time);
         ChannelMessageSummary {
-            message_id: self.stamp.map(|stamp| cx.message_id(self.channel, stamp)),
+            message_id: self.id(cx),
             r#type: Some(self.r#type),
             created_timestamp: created,
             last_updated_timestamp: self.updated_ms.map(Timestamp).or(created),
