@@ -59,6 +59,11 @@ impl Choice {
         Choice { engine: Kind::Memory, database_url: None }
     }
 
+    /// Returns the engine that nodes share.
+    pub(crate) fn postgres(database_url: &str) -> Choice {
+        Choice { engine: Kind::Postgres, database_url: Some(database_url.to_owned()) }
+    }
+
     /// Returns the name for headings.
     pub(crate) fn name(&self) -> &'static str {
         match self.engine {

@@ -144,7 +144,7 @@ impl Stage {
         let folder = options.place.folder()?;
         let plan = Plan { users: members, channels: 1, channels_of_each: 1 };
         let wide = Builder::new_multi_thread().enable_all().build()?;
-        let population = wide.block_on(plan.fill(folder.path()))?;
+        let population = wide.block_on(plan.fill(&Choice::sqlite(), folder.path()))?;
         drop(wide);
         let server = Server::start(&options.binary, &Choice::sqlite().flags(folder.path()))?;
         let bare = Bare::start()?;

@@ -110,6 +110,11 @@ impl Spread {
         self.count += 1;
     }
 
+    pub(crate) fn join(&mut self, other: &Spread) {
+        self.steps.iter_mut().zip(&other.steps).for_each(|(step, more)| *step += more);
+        self.count += other.count;
+    }
+
     /// Returns the time that this share did not pass.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let wanted = (self.count as f64 * share) as u64;

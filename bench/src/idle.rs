@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let silence = if options.smoke { SMOKE_SILENCE } else { SILENCE };
     let folder = options.place.folder()?;
     let wide = Builder::new_multi_thread().enable_all().build()?;
-    let population = wide.block_on(plan.fill(folder.path()))?;
+    let population = wide.block_on(plan.fill(&Choice::sqlite(), folder.path()))?;
     drop(wide);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let idle = Idle { population, plan, silence, runtime };

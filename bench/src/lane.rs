@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::audience::{Audience, Ear, Heard, MESSAGES_MAX, Talk};
 use crate::cpu::Whose;
-use crate::frame;
+use crate::frame::{self, Spread};
 use crate::http::{Client, Connection};
 use crate::load::Window;
 use crate::world::{self, Seat};
@@ -85,6 +85,13 @@ impl Outcome {
     pub(crate) fn cpu_us(&self, place: usize) -> f64 {
         self.cpu[place].as_secs_f64() * 1e6 / self.heard.measured.max(1) as f64
     }
+}
+
+/// Returns the latency that this share of the deliveries of several runs did not pass.
+pub(crate) fn quantile(outcomes: &[Outcome], share: f64) -> Duration {
+    let mut all = Spread::new();
+    outcomes.iter().for_each(|outcome| all.join(&outcome.heard.latencies));
+    all.quantile(share)
 }
 
 /// What the senders share.

@@ -9,6 +9,7 @@ mod audience;
 mod bare;
 mod bare_http;
 mod churn;
+mod cluster;
 mod cpu;
 mod elastic;
 mod engine;
@@ -65,6 +66,8 @@ enum Job {
     Soak(soak::Options),
     /// Senders in one channel while members join and leave.
     Churn(churn::Options),
+    /// Two nodes on one database and one bus.
+    Cluster(cluster::Options),
     /// A million members in one elastic channel.
     Elastic(elastic::Options),
     /// One channel, many members, each with a socket that hears every message.
@@ -110,6 +113,7 @@ fn main() -> Result<()> {
         Job::Overload(options) => overload::run(&options),
         Job::Soak(options) => soak::run(&options),
         Job::Churn(options) => churn::run(&options),
+        Job::Cluster(options) => cluster::run(&options),
         Job::Elastic(options) => elastic::run(&options),
         Job::Fanout(options) => fanout::run(&options),
         Job::Idle(options) => idle::run(&options),

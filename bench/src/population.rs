@@ -44,10 +44,10 @@ impl Plan {
         users.iter().skip(channel / self.channels_of_each).step_by(blocks)
     }
 
-    /// Makes everybody in a new folder and closes it.
-    pub(crate) async fn fill(self, folder: &Path) -> Result<Population> {
+    /// Makes everybody in a new folder, or in a database, and closes it.
+    pub(crate) async fn fill(self, choice: &Choice, folder: &Path) -> Result<Population> {
         ensure!(self.channels.is_multiple_of(self.channels_of_each), "the channels do not divide");
-        let engine = Choice::sqlite().open(folder).await?;
+        let engine = choice.open(folder).await?;
         let rules = Rules::open(engine.clone()).await?;
         let body = json!({ "Name": "bench", "ClientRequestToken": token() });
         let made = rules.clone().call(&Request::new("POST", "/app-instances", &body)).await?;

@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let plan = if options.smoke { SMOKE_PLAN } else { PLAN };
     let folder = options.place.folder()?;
     let wide = Builder::new_multi_thread().enable_all().build()?;
-    let population = wide.block_on(plan.fill(folder.path()))?;
+    let population = wide.block_on(plan.fill(&Choice::sqlite(), folder.path()))?;
     drop(wide);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let bare = Bare::start()?;

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use store::table::{EVENT, HOME, event_bucket};
-use store::{Direction, Entry, HomeRow, Key, Parts, Range, Record, Stamp, Table, Uid, View};
+use store::{
+    BoxFuture, Direction, Entry, HomeRow, Key, Parts, Range, Record, Stamp, Table, Uid, View,
+};
 
 use crate::Chat;
 use crate::access_key;
@@ -131,7 +133,12 @@ impl Chat {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn check(&self) -> std::result::Result<Report, wire::Error> {
+    #[must_use]
+    pub fn check(&self) -> BoxFuture<'_, std::result::Result<Report, wire::Error>> {
+        Box::pin(async { Ok(self.whole_check().await?) })
+    }
+
+    async fn whole_check(&self) -> Result<Report> {
         let mut check = Check {
             view: self.0.store.view(),
             report: Report::default(),

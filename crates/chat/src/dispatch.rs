@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use store::{Failure, Key, Stamp, Txn, Uid};
+use store::{BoxFuture, Failure, Key, Stamp, Txn, Uid};
 use wire::arn::Resource;
 use wire::operation::Bearer;
 use wire::{Error as WireError, ErrorCode, Operation, OperationId, rest_json};
@@ -38,6 +38,10 @@ pub(crate) trait Handle<O: Operation> {
     ) -> impl Future<Output = Result<Reply<O::Output>>> + Send;
 }
 
+/// An answer that is on its way. Its type is erased here, so that the rules are compiled with this
+/// crate, once, and not with each program and test that calls them.
+pub type Answering<'a> = BoxFuture<'a, std::result::Result<Answer, WireError>>;
+
 /// What a handler answers.
 pub(crate) enum Reply<T> {
     /// The output, whatever the commit's stamp is.
@@ -62,10 +66,11 @@ macro_rules! dispatch {
             /// # Errors
             /// What the client is to be told, always one of the errors that the operation declares
             /// or of the front's own.
-            pub async fn call(&self, call: Call) -> std::result::Result<Answer, WireError> {
+            #[must_use]
+            pub fn call(&self, call: Call) -> Answering<'_> {
                 match call.route.operation {
                     $(OperationId::$operation => {
-                        Box::pin(self.serve::<wire::$service::$operation>(&call)).await
+                        Box::pin(self.serve::<wire::$service::$operation>(call))
                     })*
                 }
             }
@@ -75,10 +80,11 @@ macro_rules! dispatch {
 wire::for_each_operation!(dispatch);
 
 impl Chat {
-    async fn serve<O: Operation>(&self, call: &Call) -> std::result::Result<Answer, WireError>
+    async fn serve<O: Operation>(&self, call: Call) -> std::result::Result<Answer, WireError>
     where
         Self: Handle<O>,
     {
+        let call = &call;
         let query = call.raw_query.as_deref();
         let input = rest_json::decode::<O>(&call.route.labels, query, &call.body)?;
         let output =

@@ -15,7 +15,7 @@ mod retain;
 mod sweep;
 
 use serde::{Deserialize, Serialize};
-use store::{Direction, Failure, Key, Kind, Priority, Range, Record, Table, Txn, Uid};
+use store::{BoxFuture, Direction, Failure, Key, Kind, Priority, Range, Record, Table, Txn, Uid};
 
 use crate::Chat;
 use crate::check::Proof;
@@ -199,16 +199,18 @@ impl Chat {
     ///
     /// # Errors
     /// When the store does not answer or a row cannot be read; the job is tried again later.
-    pub async fn run_job_step(&self) -> std::result::Result<Step, wire::Error> {
-        Ok(self.job_step().await?)
+    #[must_use]
+    pub fn run_job_step(&self) -> BoxFuture<'_, std::result::Result<Step, wire::Error>> {
+        Box::pin(async { Ok(self.job_step().await?) })
     }
 
     /// Removes one batch of rows whose time is over.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn run_sweep_step(&self) -> std::result::Result<Step, wire::Error> {
-        Ok(self.sweep_step().await?)
+    #[must_use]
+    pub fn run_sweep_step(&self) -> BoxFuture<'_, std::result::Result<Step, wire::Error>> {
+        Box::pin(async { Ok(self.sweep_step().await?) })
     }
 
     async fn job_step(&self) -> Result<Step> {

@@ -34,10 +34,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use store::{Clock, Engine, Entropy, Key, Range, Store, Table, Uid};
+use store::{BoxFuture, Clock, Engine, Entropy, Key, Range, Store, Table, Uid};
 
 pub use access_key::{ACCESS_KEYS_PAGE, AccessKey, AccessKeyError, Grant, Owner};
 pub use check::{FINDINGS_SHOWN_MAX, Finding, Report};
+pub use dispatch::Answering;
 pub use event::{Effect, Event, Place, Retelling, Told};
 pub use job::{Backlog, Step};
 pub use limits::{NamedQuota, QuotaError, Quotas, RESUME_WINDOW_MS};
@@ -149,7 +150,15 @@ impl Chat {
     ///
     /// # Errors
     /// When the store belongs to another region or account, or does not answer.
-    pub async fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Self, OpenError> {
+    #[must_use]
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        options: Options,
+    ) -> BoxFuture<'static, Result<Self, OpenError>> {
+        Box::pin(Self::open_on(engine, options))
+    }
+
+    async fn open_on(engine: Arc<dyn Engine>, options: Options) -> Result<Self, OpenError> {
         let store = Store::new(engine);
         let asked_for = format!("{}/{}", options.region, options.account);
         let made_for = setting(&store, REGION_ACCOUNT, || asked_for.clone().into_bytes()).await?;

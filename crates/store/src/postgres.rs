@@ -170,7 +170,16 @@ impl From<ConnectError> for OpenError {
 }
 
 /// Opens the store in a database, and makes the tables that it lacks.
-pub async fn open(config: &Config, options: Options) -> Result<Arc<dyn Engine>, OpenError> {
+pub fn open(
+    config: &Config,
+    options: Options,
+) -> BoxFuture<'_, Result<Arc<dyn Engine>, OpenError>> {
+    // Without a type of its own the engine is compiled with this crate, and not with each program
+    // that opens it.
+    Box::pin(open_lanes(config, options))
+}
+
+async fn open_lanes(config: &Config, options: Options) -> Result<Arc<dyn Engine>, OpenError> {
     let connector = Arc::new(Connector::new(config)?);
     let session = connector.try_connect().await?;
     let tables = options.all_tables();

@@ -8,7 +8,7 @@ mod columns;
 
 use std::cmp::Reverse;
 
-use store::{Direction, Entry, HomeRow, Key, Range, Uid, View};
+use store::{BoxFuture, Direction, Entry, HomeRow, Key, Range, Uid, View};
 use wire::event::ChannelDetails;
 use wire::messaging::ChannelMembershipSummary;
 
@@ -77,14 +77,16 @@ impl Chat {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn prefetch(
-        &self,
-        user: &SessionUser,
+    pub fn prefetch<'a>(
+        &'a self,
+        user: &'a SessionUser,
         sort: PrefetchSort,
-    ) -> std::result::Result<Prefetch, wire::Error> {
-        let mut rest = choose(&self.0.store.view(), user, sort).await?;
-        rest.reverse();
-        Ok(Prefetch { chat: self.clone(), user: *user, rest })
+    ) -> BoxFuture<'a, std::result::Result<Prefetch, wire::Error>> {
+        Box::pin(async move {
+            let mut rest = choose(&self.0.store.view(), user, sort).await?;
+            rest.reverse();
+            Ok(Prefetch { chat: self.clone(), user: *user, rest })
+        })
     }
 }
 
@@ -160,7 +162,11 @@ impl Prefetch {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn next(&mut self) -> std::result::Result<Vec<Details>, wire::Error> {
+    pub fn next(&mut self) -> BoxFuture<'_, std::result::Result<Vec<Details>, wire::Error>> {
+        Box::pin(async { Ok(self.some().await?) })
+    }
+
+    async fn some(&mut self) -> Result<Vec<Details>> {
         let mut details = Vec::new();
         while details.is_empty() && !self.rest.is_empty() {
             let keep = self.rest.len().saturating_sub(limits::PREFETCH_CHANNELS_PER_READ);

@@ -7,7 +7,7 @@ mod resume;
 
 use std::collections::HashSet;
 
-use store::{Direction, Key, Range, Txn, Uid, View};
+use store::{BoxFuture, Direction, Key, Range, Txn, Uid, View};
 use wire::arn::Resource;
 use wire::messaging::{
     GetMessagingSessionEndpoint, GetMessagingSessionEndpointRequest,
@@ -64,11 +64,11 @@ impl Chat {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn connect(
-        &self,
-        user_arn: &str,
-    ) -> std::result::Result<Option<SessionUser>, wire::Error> {
-        Ok(self.session_user(user_arn).await?)
+    pub fn connect<'a>(
+        &'a self,
+        user_arn: &'a str,
+    ) -> BoxFuture<'a, std::result::Result<Option<SessionUser>, wire::Error>> {
+        Box::pin(async { Ok(self.session_user(user_arn).await?) })
     }
 
     /// Tells whether another session of the user may be opened now.
@@ -83,11 +83,11 @@ impl Chat {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn memberships(
-        &self,
-        user: &SessionUser,
-    ) -> std::result::Result<Vec<Subscription>, wire::Error> {
-        Ok(self.subscriptions(user).await?)
+    pub fn memberships<'a>(
+        &'a self,
+        user: &'a SessionUser,
+    ) -> BoxFuture<'a, std::result::Result<Vec<Subscription>, wire::Error>> {
+        Box::pin(async { Ok(self.subscriptions(user).await?) })
     }
 
     async fn session_user(&self, user_arn: &str) -> Result<Option<SessionUser>> {

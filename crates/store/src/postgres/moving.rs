@@ -25,7 +25,14 @@ const PATIENCE: &str = "
     SET idle_in_transaction_session_timeout = 0;";
 
 /// Opens the store in a database to read all of it; nothing when there is none.
-pub async fn export(
+pub fn export<'a>(
+    config: &'a Config,
+    tables: &'a [&'static Table],
+) -> BoxFuture<'a, Result<Option<Box<dyn Source>>, OpenError>> {
+    Box::pin(read(config, tables))
+}
+
+async fn read(
     config: &Config,
     tables: &[&'static Table],
 ) -> Result<Option<Box<dyn Source>>, OpenError> {
@@ -86,10 +93,14 @@ impl Source for Reading {
 }
 
 /// Begins to make a store in a database that holds none.
-pub async fn import(
-    config: &Config,
-    tables: &[&'static Table],
-) -> Result<Box<dyn Target>, OpenError> {
+pub fn import<'a>(
+    config: &'a Config,
+    tables: &'a [&'static Table],
+) -> BoxFuture<'a, Result<Box<dyn Target>, OpenError>> {
+    Box::pin(write(config, tables))
+}
+
+async fn write(config: &Config, tables: &[&'static Table]) -> Result<Box<dyn Target>, OpenError> {
     let session = connect(config).await?;
     let made: Vec<&Table> = tables.iter().copied().chain([&schema::LANE]).collect();
     if schema::is_there(&session, &made).await? {

@@ -22,7 +22,9 @@ const PAGE_BYTES: i64 = 4_096;
 const CHECKPOINT_PAGES: i64 = 3_584;
 /// What the log shrinks to after a burst.
 const LOG_BYTES_MAX: i64 = 64 << 20;
-const MMAP_BYTES_MAX: i64 = 256 << 20;
+/// Mapped pages count as memory of the process while the system has no better use for them; the system's
+/// own cache holds the rest of the file.
+const MMAP_BYTES_MAX: i64 = 32 << 20;
 /// As much as the log holds: what was written lately is found here, the rest in the mapped file.
 /// SQLite walks the whole table of its cache after commits that split a page, so more costs time.
 const WRITER_CACHE_KIB: i64 = 16 << 10;

@@ -12,7 +12,7 @@ use std::vec;
 
 use serde_json::json;
 use store::table::event_key;
-use store::{Direction, Key, Range, Stamp, Uid, Unavailable, View};
+use store::{BoxFuture, Direction, Key, Range, Stamp, Uid, Unavailable, View};
 use wire::event::EVENT_ID;
 
 use super::{SessionUser, below, of_elastic};
@@ -93,12 +93,16 @@ impl Chat {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn missed(
-        &self,
-        user: &SessionUser,
-        id: &str,
+    pub fn missed<'a>(
+        &'a self,
+        user: &'a SessionUser,
+        id: &'a str,
         present: String,
-    ) -> std::result::Result<Missed, wire::Error> {
+    ) -> BoxFuture<'a, std::result::Result<Missed, wire::Error>> {
+        Box::pin(async { Ok(self.missed_since(user, id, present).await?) })
+    }
+
+    async fn missed_since(&self, user: &SessionUser, id: &str, present: String) -> Result<Missed> {
         let (places, refusal) = match self.find_missed(user, id).await? {
             Ok(places) => (places, None),
             Err(refusal) => (Vec::new(), Some(refusal)),
@@ -322,8 +326,8 @@ impl Missed {
     ///
     /// # Errors
     /// When the store does not answer, or when the rows have left meanwhile: the window is over.
-    pub async fn next(&mut self) -> std::result::Result<Vec<Told>, wire::Error> {
-        Ok(self.page().await?)
+    pub fn next(&mut self) -> BoxFuture<'_, std::result::Result<Vec<Told>, wire::Error>> {
+        Box::pin(async { Ok(self.page().await?) })
     }
 
     async fn page(&mut self) -> Result<Vec<Told>> {
