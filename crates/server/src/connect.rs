@@ -23,7 +23,7 @@ use crate::http::{Body, Connection, Stream};
 use crate::hub::{Registration, Wanted};
 use crate::metrics::Metrics;
 use crate::signature::Signatures;
-use crate::{logging, outbox, relay, socket};
+use crate::{logging, relay, socket};
 
 mod places;
 
@@ -104,7 +104,7 @@ impl Connect {
                 return None;
             }
         };
-        let (outbox, inbox) = outbox::new();
+        let (outbox, inbox) = self.relay.outbox();
         let id = self.relay.next_socket();
         if let Some(places) = &self.places
             && let Err(why) = places.take(&user, &user_arn, id, &session).await

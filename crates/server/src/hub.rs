@@ -4,31 +4,34 @@
 //! are loaded once, and what happens to them during the load wins over what the load found, since
 //! it is as new or newer; a socket hears SESSION_ESTABLISHED first, and from then on every event
 //! that is committed for its user. `hub/opening.rs` is for sockets that are told of the past first,
-//! `hub/slow.rs` for those whose user could not keep up.
+//! `hub/slow.rs` for those whose user could not keep up; `hub/delivery.rs` hands events out.
 
+mod delivery;
 mod hearers;
 mod opening;
 mod run;
 mod slots;
 mod slow;
+mod wave;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{Effect, SessionUser, Subscription};
-use store::{Audience, Uid};
+use store::Uid;
 
 use crate::frame::{self, Close};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Refused};
 
-use hearers::{Channel, Member, members};
+use hearers::{Channel, Member};
 use opening::Phase;
 pub(crate) use opening::{Covered, Gone, Open, Wanted};
-use run::{Part, Run, Whole};
+use run::{Part, Run};
 use slots::{Slot, Slots};
 use slow::Slow;
+use wave::Wave;
 
 /// Turns of the wheel between two pings of a socket; the relay turns it once a second.
 pub(crate) const HEARTBEAT_TURNS: usize = 30;
@@ -153,6 +156,8 @@ pub(crate) struct Hub {
     may_be_late: bool,
     /// Events that have not left yet.
     run: Run,
+    /// When they leave.
+    wave: Wave,
     established: Established,
     ping: Bytes,
     /// Most sockets of one user. One more takes the place of the oldest.
@@ -177,6 +182,7 @@ impl Hub {
                 to_resume: frame::text(established),
             },
             run: Run::default(),
+            wave: Wave::default(),
             ping: frame::ping(),
             sockets_max,
             metrics,
@@ -370,86 +376,6 @@ impl Hub {
         }
     }
 
-    /// Hands an event to the local sockets of its audience, at the latest with `flush`. Its text is
-    /// built when one of them needs it, and never when none does.
-    pub(crate) fn deliver<T: AsRef<[u8]>>(
-        &mut self,
-        audience: &Audience,
-        at: At,
-        text: impl FnOnce() -> Option<T>,
-    ) {
-        if !self.run.takes(audience, at) {
-            self.flush();
-            if !self.has_hearer(audience, at) {
-                return;
-            }
-        }
-        let Some(text) = text() else { return };
-        let text = text.as_ref();
-        match audience {
-            Audience::Internal => {}
-            Audience::Members(channel) => self.run.add(*channel, at, text),
-            Audience::Moderators(channel) => {
-                let all = members(&self.channels, *channel).iter();
-                let moderators = all.filter(|member| member.moderator).map(|member| member.user);
-                let moderators: Vec<Slot> = moderators.collect();
-                self.tell(&moderators, &Whole::single(at, text));
-            }
-            Audience::Users(users) => {
-                let here: Vec<Slot> =
-                    users.iter().filter_map(|uid| self.users.slot(*uid)).collect();
-                self.tell(&here, &Whole::single(at, text));
-            }
-        }
-    }
-
-    /// Returns whether an event has an established hearer here.
-    fn has_hearer(&self, audience: &Audience, at: At) -> bool {
-        let is_here = |user: &User| user.loading.is_none();
-        let is_member_here = |member: &Member| self.users.at(member.user).is_some_and(is_here);
-        match audience {
-            Audience::Internal => false,
-            Audience::Users(users) => {
-                users.iter().any(|uid| self.users.get(*uid).is_some_and(is_here))
-            }
-            Audience::Members(channel) => {
-                let for_since = run::for_since(*channel, at);
-                let mut all = members(&self.channels, *channel).iter();
-                all.any(|member| member.since_seq <= for_since && is_member_here(member))
-            }
-            Audience::Moderators(channel) => {
-                let mut all = members(&self.channels, *channel).iter();
-                all.any(|member| member.moderator && is_member_here(member))
-            }
-        }
-    }
-
-    /// Lets the events leave that wait for others behind them.
-    pub(crate) fn flush(&mut self) {
-        let Some((channel, whole)) = self.run.take() else { return };
-        let mut told = Told::default();
-        for member in members(&self.channels, channel) {
-            if let Some(part) = whole.part_for(member) {
-                told.tell(self.users.at_mut(member.user), part);
-            }
-        }
-        self.count(whole.len(), told);
-    }
-
-    /// Tells these users.
-    fn tell(&mut self, users: &[Slot], whole: &Whole) {
-        let mut told = Told::default();
-        for user in users {
-            told.tell(self.users.at_mut(*user), whole.all());
-        }
-        self.count(whole.len(), told);
-    }
-
-    fn count(&mut self, event_count: usize, told: Told) {
-        self.metrics.events_relayed(event_count, told.frame_count);
-        self.drop_failed(told.failed);
-    }
-
     fn drop_failed(&mut self, failed: Vec<(Uid, SocketId, Refused)>) {
         for (uid, id, why) in failed {
             let Some(socket) = self.take_socket(uid, id) else { continue };
@@ -505,26 +431,6 @@ impl Hub {
 fn turn_of(id: SocketId) -> usize {
     // A remainder of 30 fits any integer.
     usize::try_from(id.0 % HEARTBEAT_TURNS as u64).unwrap_or_default()
-}
-
-/// What became of frames that were handed to sockets.
-#[derive(Default)]
-struct Told {
-    frame_count: usize,
-    failed: Vec<(Uid, SocketId, Refused)>,
-}
-
-impl Told {
-    /// Hands frames to each socket of a user who is established.
-    fn tell(&mut self, user: Option<(Uid, &mut User)>, part: Part<'_>) {
-        let Some((uid, user)) = user.filter(|(_, user)| user.loading.is_none()) else { return };
-        for socket in &mut user.sockets {
-            match socket.hear(part) {
-                Ok(()) => self.frame_count += part.count(),
-                Err(why) => self.failed.push((uid, socket.id, why)),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! the socket, which writes without it. A queue that is full in frames or in bytes says so at once,
 //! and the hub then gives the socket up; the socket learns of it even while it is stuck in a write.
 //! A socket is woken for frames only when it has asked for them, so once for all that come together,
-//! and a queue that is empty has no memory.
+//! and a queue that is empty has no memory. `outbox/awake.rs` counts those that are woken.
+
+mod awake;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::frame::{Backlog, Close, Frames};
+
+pub(crate) use awake::Awake;
 
 /// Most frames that may wait for one socket.
 pub(crate) const FRAMES_MAX: usize = 4096;
@@ -58,6 +62,8 @@ struct Queue {
     sleeper: Option<Waker>,
     /// Whether the sleeper waits for frames too, not for the end alone.
     is_hungry: bool,
+    /// Whether the socket is counted among those that are awake.
+    is_counted: bool,
     /// The socket has ended.
     is_gone: bool,
 }
@@ -81,11 +87,19 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Whether the client was heard since it was last asked.
     is_alive: AtomicBool,
+    awake: Arc<Awake>,
 }
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the socket is where it was woken for.
+    fn looks(&self, queue: &mut Queue) {
+        if std::mem::take(&mut queue.is_counted) {
+            self.awake.remove();
+        }
     }
 
     fn end(&self, end: End) {
@@ -103,9 +117,9 @@ pub(crate) struct Outbox(Arc<Shared>);
 /// The socket's end.
 pub(crate) struct Inbox(Arc<Shared>);
 
-/// Makes the queue of one socket.
-pub(crate) fn new() -> (Outbox, Inbox) {
-    let shared = Shared { queue: Mutex::default(), is_alive: AtomicBool::new(true) };
+/// Makes the queue of one socket, which is counted in `awake`.
+pub(crate) fn new(awake: Arc<Awake>) -> (Outbox, Inbox) {
+    let shared = Shared { queue: Mutex::default(), is_alive: AtomicBool::new(true), awake };
     let shared = Arc::new(shared);
     (Outbox(shared.clone()), Inbox(shared))
 }
@@ -126,6 +140,10 @@ impl Outbox {
         (queue.frame_count, queue.bytes) = (frame_count, bytes);
         queue.frames.push_back(frames);
         let sleeper = if queue.is_hungry { queue.sleeper.take() } else { None };
+        if sleeper.is_some() && !queue.is_counted {
+            queue.is_counted = true;
+            self.0.awake.add();
+        }
         drop(queue);
         sleeper.into_iter().for_each(Waker::wake);
         Ok(())
@@ -158,6 +176,7 @@ impl Inbox {
     /// only the end is told.
     pub(crate) fn poll(&self, cx: &Context<'_>, backlog: &mut Backlog) -> Poll<News> {
         let mut queue = self.0.queue();
+        self.0.looks(&mut queue);
         match &mut queue.end {
             Some(end @ End::Now) => {
                 *end = End::Told;
@@ -185,6 +204,13 @@ impl Inbox {
         Poll::Pending
     }
 
+    /// Wants no more frames: the socket is closing.
+    pub(crate) fn turn_away(&self) {
+        let mut queue = self.0.queue();
+        self.0.looks(&mut queue);
+        queue.is_hungry = false;
+    }
+
     /// Notes that the client was heard.
     pub(crate) fn alive(&self) {
         self.0.is_alive.store(true, Ordering::Relaxed);
@@ -195,6 +221,7 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         let mut queue = self.0.queue();
         queue.is_gone = true;
+        self.0.looks(&mut queue);
         let frames = std::mem::take(&mut queue.frames);
         drop(queue);
         // Whoever counts what is under way hears of the end now.

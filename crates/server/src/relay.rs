@@ -22,6 +22,7 @@ use crate::bus::Ends;
 use crate::frame::Close;
 use crate::hub::{At, Covered, Errand, Found, Hub, Load, Open, Registration, SocketId};
 use crate::metrics::Metrics;
+use crate::outbox::{self, Awake, Inbox, Outbox};
 
 use opening::{OPENINGS_MAX, Opener};
 use others::Others;
@@ -53,11 +54,17 @@ enum Control {
 pub(crate) struct Handle {
     control: mpsc::Sender<Control>,
     next_socket: Arc<AtomicU64>,
+    awake: Arc<Awake>,
 }
 
 impl Handle {
     pub(crate) fn next_socket(&self) -> SocketId {
         SocketId(self.next_socket.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes the queue of a socket.
+    pub(crate) fn outbox(&self) -> (Outbox, Inbox) {
+        outbox::new(Arc::clone(&self.awake))
     }
 
     pub(crate) async fn register(&self, registration: Registration) {
@@ -98,9 +105,9 @@ impl Relay {
         ends: Option<Ends>,
     ) -> (Self, Handle) {
         let (sender, control) = mpsc::channel(CONTROLS_MAX);
-        let handle = Handle { control: sender, next_socket: Arc::default() };
         let established = Chat::established_to_resume();
         let mut hub = Hub::new(&established, chat.connections_per_user_max(), metrics);
+        let handle = Handle { control: sender, next_socket: Arc::default(), awake: hub.awake() };
         if ends.is_some() {
             hub.hears_others();
         }
@@ -133,7 +140,9 @@ impl Relay {
                     None => return,
                 },
                 news = others::next(&mut self.others) => self.take_news(news),
+                () = self.hub.due() => self.hub.flush(),
                 _ = turns.tick() => {
+                    self.hub.flush();
                     self.hub.set_present(&self.chat.established());
                     for open in self.hub.turn() {
                         self.open(open);
@@ -150,7 +159,7 @@ impl Relay {
             let Ok(group) = self.sink.try_recv() else { break };
             self.relay(&group);
         }
-        self.hub.flush();
+        self.hub.flush_if_due();
     }
 
     /// Hands the events of a group to the hub, which is flushed before anything else happens to it.
@@ -181,6 +190,7 @@ impl Relay {
     }
 
     fn obey(&mut self, control: Control) {
+        self.hub.flush();
         match control {
             Control::Register(registration) if self.is_closing => {
                 registration.outbox.close(Close::Restart);

@@ -130,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn close(&mut self, why: Close) {
         if self.is_open() {
+            self.inbox.iter().for_each(Inbox::turn_away);
             self.backlog.push(frame::close(why));
             self.times.expiry = None;
             self.times.deadline = Some(Instant::now() + Duration::from_millis(CLOSE_MS_MAX));

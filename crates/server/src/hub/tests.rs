@@ -1,5 +1,7 @@
 use std::task::{Context, Poll, Waker};
 
+use store::Audience;
+
 use super::*;
 use crate::frame::Backlog;
 use crate::outbox::{self, Inbox, News};
@@ -83,7 +85,7 @@ impl Scene {
     ) -> (Client, Option<Errand>) {
         self.next += 1;
         let id = SocketId(self.next);
-        let (outbox, inbox) = outbox::new();
+        let (outbox, inbox) = outbox::new(self.hub.awake());
         let errand = self.hub.register(Registration {
             id,
             user: SessionUser { app_instance: INSTANCE, user },

@@ -48,7 +48,7 @@ const X: Bytes = Bytes::from_static(b"x");
 
 #[test]
 fn frames_come_out_in_order_with_the_close_last() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let mut reader = reader(inbox);
     outbox.push(Bytes::from_static(b"1")).unwrap();
     outbox.push(Bytes::from_static(b"2")).unwrap();
@@ -63,7 +63,7 @@ fn frames_come_out_in_order_with_the_close_last() {
 
 #[test]
 fn the_queue_is_bounded_in_frames_however_they_come_together() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let mut reader = reader(inbox);
     let (most, one) = (FRAMES_MAX - BATCH_MAX, Frames::from(X));
     for _ in 0..BATCH_MAX {
@@ -78,7 +78,7 @@ fn the_queue_is_bounded_in_frames_however_they_come_together() {
 
 #[test]
 fn the_queue_is_bounded_in_bytes_and_taking_makes_room() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let half = Bytes::from(vec![0; BYTES_MAX / 2]);
     outbox.push(half.clone()).unwrap();
     outbox.push(half.clone()).unwrap();
@@ -90,7 +90,7 @@ fn the_queue_is_bounded_in_bytes_and_taking_makes_room() {
 
 #[test]
 fn a_socket_that_waits_is_woken_once_for_frames_that_come_together() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let mut reader = reader(inbox);
     assert_eq!(reader.poll(), Poll::Pending);
     for _ in 0..3 {
@@ -103,7 +103,7 @@ fn a_socket_that_waits_is_woken_once_for_frames_that_come_together() {
 
 #[test]
 fn a_socket_that_is_stuck_is_woken_by_the_end_alone() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let mut reader = reader(inbox);
     outbox.push(X).unwrap();
     assert_eq!(reader.poll(), Poll::Ready(News::Frames));
@@ -118,7 +118,7 @@ fn a_socket_that_is_stuck_is_woken_by_the_end_alone() {
 
 #[test]
 fn a_socket_that_ended_is_gone_and_lets_its_frames_go() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let frame = Bytes::from(vec![0; 8]);
     outbox.push(frame.clone()).unwrap();
     assert!(!frame.is_unique());
@@ -129,7 +129,7 @@ fn a_socket_that_ended_is_gone_and_lets_its_frames_go() {
 
 #[test]
 fn a_close_comes_also_to_a_queue_that_is_full() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     outbox.push(Frames::of(X, FRAMES_MAX)).unwrap();
     outbox.close(Close::Kicked);
     let mut reader = reader(inbox);
@@ -141,7 +141,7 @@ fn a_close_comes_also_to_a_queue_that_is_full() {
 
 #[test]
 fn a_socket_whose_hub_is_gone_is_closed_for_a_restart() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     let mut reader = reader(inbox);
     assert_eq!(reader.poll(), Poll::Pending);
     drop(outbox);
@@ -152,7 +152,7 @@ fn a_socket_whose_hub_is_gone_is_closed_for_a_restart() {
 
 #[test]
 fn a_client_is_alive_until_it_is_silent_for_a_turn() {
-    let (outbox, inbox) = new();
+    let (outbox, inbox) = new(Arc::default());
     assert!(outbox.was_alive());
     assert!(!outbox.was_alive());
     inbox.alive();

@@ -93,7 +93,7 @@ impl Relay {
             News::Heard(heard) => self.hear(heard),
             News::Turn => self.hand_out_held(),
         }
-        self.hub.flush();
+        self.hub.flush_if_due();
     }
 
     fn hear(&mut self, heard: Heard) {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::task::JoinHandle;
@@ -20,7 +22,7 @@ impl Client {
 
     fn connect_until(leftover: &'static [u8], expiry: Option<Instant>) -> (Self, Outbox) {
         let (client, server) = duplex(PIPE_BYTES);
-        let (outbox, inbox) = outbox::new();
+        let (outbox, inbox) = outbox::new(Arc::default());
         let socket = tokio::spawn(serve(server, leftover, inbox, expiry));
         let (read, write) = split(client);
         (Self { read, write, socket }, outbox)
@@ -161,5 +163,25 @@ async fn a_socket_ends_with_its_credentials_behind_what_was_sent_before() {
     client.expect(b"\x88\x15\x03\xe9Credentials expired").await;
     assert_eq!(Instant::now(), expiry);
     client.send(CLIENT_CLOSE).await;
+    client.ended().await;
+}
+
+#[tokio::test]
+async fn a_closing_socket_is_not_counted_among_those_that_are_awake() {
+    let (client, server) = duplex(PIPE_BYTES);
+    let awake = Arc::new(outbox::Awake::default());
+    let (outbox, inbox) = outbox::new(Arc::clone(&awake));
+    let socket = tokio::spawn(serve(server, b"", inbox, None));
+    let (read, write) = split(client);
+    let mut client = Client { read, write, socket };
+    outbox.push(frame::text(b"one")).unwrap();
+    client.expect(b"\x81\x03one").await;
+    assert_eq!(awake.count(), 0);
+    client.send(b"\x88\x80\0\0\0").await;
+    client.send(b"\0").await;
+    client.expect(b"\x88\x00").await;
+    // Whether it is still closing or has ended, the frame is not for it.
+    let _ = outbox.push(frame::text(b"two"));
+    assert_eq!(awake.count(), 0);
     client.ended().await;
 }
