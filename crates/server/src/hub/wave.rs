@@ -14,10 +14,13 @@ use tokio::time::{Instant, sleep_until};
 use crate::outbox::Awake;
 
 /// How long an event waits at most, whatever the sockets do.
-pub(crate) const HELD_MS_MAX: u64 = 50;
-/// How long the first event of a wave waits for others.
-pub(crate) const JOINED_MS_MAX: u64 = 1;
-/// Sockets of a wave that takes longer than such a wait.
+pub(crate) const HELD_MS_MAX: u64 = 200;
+/// The first event of a wave waits for others for a part of the time that the writes take: a
+/// millisecond for so many sockets that are woken,
+const SOCKETS_PER_MS: usize = 500;
+/// and no longer than this.
+const JOINED_MS_MAX: usize = 8;
+/// Sockets of the least wave that waits: it takes longer than the wait.
 const SOCKETS_MIN: usize = 256;
 
 /// See the head of this file.
@@ -26,8 +29,8 @@ pub(super) struct Wave {
     awake: Arc<Awake>,
     /// Since when the oldest event waits, if any does.
     held_since: Option<Instant>,
-    /// Whether others are likely to join the next event.
-    is_joined: bool,
+    /// How long the next event waits for others that are likely to join it.
+    patience: Duration,
 }
 
 impl Wave {
@@ -44,14 +47,15 @@ impl Wave {
     /// Notes that so many events have left.
     pub(super) fn left(&mut self, event_count: usize) {
         self.held_since = None;
-        self.is_joined = event_count > 1 && self.awake.count() >= SOCKETS_MIN;
+        let sockets = if event_count > 1 { self.awake.count() } else { 0 };
+        self.patience = patience(sockets);
     }
 
     /// Tells whether what waits is to leave now.
     pub(super) fn is_due(&self) -> bool {
         let Some(since) = self.held_since else { return false };
         let held = since.elapsed();
-        let is_ready = self.awake.count() == 0 && held >= self.patience();
+        let is_ready = self.awake.count() == 0 && held >= self.patience;
         is_ready || held >= Duration::from_millis(HELD_MS_MAX)
     }
 
@@ -60,17 +64,19 @@ impl Wave {
         let Some(since) = self.held_since else { return std::future::pending().await };
         let ready = async {
             self.awake.none().await;
-            sleep_until(since + self.patience()).await;
+            sleep_until(since + self.patience).await;
         };
         tokio::select! {
             () = ready => {}
             () = sleep_until(since + Duration::from_millis(HELD_MS_MAX)) => {}
         }
     }
+}
 
-    fn patience(&self) -> Duration {
-        Duration::from_millis(if self.is_joined { JOINED_MS_MAX } else { 0 })
-    }
+/// Returns how long an event waits for others after a wave of several to so many sockets.
+fn patience(sockets: usize) -> Duration {
+    let ms = if sockets < SOCKETS_MIN { 0 } else { sockets.div_ceil(SOCKETS_PER_MS) };
+    Duration::from_millis(ms.min(JOINED_MS_MAX) as u64)
 }
 
 #[cfg(test)]
