@@ -18,7 +18,7 @@ use crate::http::Connection;
 use crate::lane::{self, Mouth, Outcome, Pace};
 use crate::load::{self, Sample, Window};
 use crate::population::Plan;
-use crate::sender::{ToServer, Turns};
+use crate::sender::{Source, ToServer, Turns};
 use crate::server::{Binary, Remote, Server};
 use crate::session::Door;
 use crate::table::{self, ms, us};
@@ -171,7 +171,8 @@ impl Cluster {
             for place in 0..callers {
                 let seats = Turns::share(seats, place, callers);
                 let node = &nodes[place % nodes.len()];
-                senders.push(ToServer::open(node, seats, callers).await?);
+                let source = Source::Sends(seats);
+                senders.push(ToServer::open(node.client(), source, callers).await?);
             }
             load::run(senders, self.window, &processes).await
         })

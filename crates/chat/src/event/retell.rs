@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use store::table::{EVENT, event_bucket};
-use store::{Audience, BoxFuture, Direction, Entry, Key, Parts, Range, Stamp, Uid};
+use store::{Audience, Direction, Entry, Key, Parts, Range, Stamp, Uid};
 use wire::event::EVENT_ID;
 use wire::messaging::{ChannelMessage as Described, ChannelMessageStatus};
 
@@ -180,8 +180,8 @@ impl Retelling {
     ///
     /// # Errors
     /// When the store does not answer. The same events are asked for again then.
-    pub fn next(&mut self) -> BoxFuture<'_, std::result::Result<Vec<Told>, wire::Error>> {
-        Box::pin(async { Ok(self.page().await?) })
+    pub async fn next(&mut self) -> std::result::Result<Vec<Told>, wire::Error> {
+        Ok(self.page().await?)
     }
 
     async fn page(&mut self) -> Result<Vec<Told>> {

@@ -162,11 +162,7 @@ impl Prefetch {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub fn next(&mut self) -> BoxFuture<'_, std::result::Result<Vec<Details>, wire::Error>> {
-        Box::pin(async { Ok(self.some().await?) })
-    }
-
-    async fn some(&mut self) -> Result<Vec<Details>> {
+    pub async fn next(&mut self) -> std::result::Result<Vec<Details>, wire::Error> {
         let mut details = Vec::new();
         while details.is_empty() && !self.rest.is_empty() {
             let keep = self.rest.len().saturating_sub(limits::PREFETCH_CHANNELS_PER_READ);

@@ -326,8 +326,8 @@ impl Missed {
     ///
     /// # Errors
     /// When the store does not answer, or when the rows have left meanwhile: the window is over.
-    pub fn next(&mut self) -> BoxFuture<'_, std::result::Result<Vec<Told>, wire::Error>> {
-        Box::pin(async { Ok(self.page().await?) })
+    pub async fn next(&mut self) -> std::result::Result<Vec<Told>, wire::Error> {
+        Ok(self.page().await?)
     }
 
     async fn page(&mut self) -> Result<Vec<Told>> {
