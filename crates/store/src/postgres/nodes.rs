@@ -16,7 +16,7 @@ use crate::id::Uid;
 use crate::postgres::connect::Connector;
 use crate::postgres::group_row::{self, GroupRow};
 use crate::postgres::session::{self, Session};
-use crate::postgres::{Config, OpenError};
+use crate::postgres::{Config, LANE_COUNT, OpenError};
 
 /// How long one call may take; less than a lease.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +27,11 @@ const RENEW: &str = "
     ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until";
 const LIST: &str = "SELECT id, lease_until > clock_timestamp() FROM cluster_node ORDER BY id";
 const LAST: &str = "
-    SELECT (SELECT k FROM commit_group WHERE k >= low AND k < high ORDER BY k DESC LIMIT 1)
-    FROM unnest($1::bytea[], $2::bytea[]) AS lane (low, high)";
+    SELECT found.k FROM cluster_node AS node
+    CROSS JOIN unnest($1::bytea[], $2::bytea[]) AS lane (low, high)
+    CROSS JOIN LATERAL
+        (SELECT k FROM commit_group WHERE k >= node.id || lane.low AND k < node.id || lane.high
+        ORDER BY k DESC LIMIT 1) AS found";
 const AFTER: &str = "
     SELECT found.k, found.v FROM unnest($1::bytea[], $2::bytea[]) AS lane (low, high)
     CROSS JOIN LATERAL
@@ -78,16 +81,18 @@ impl Nodes {
         .await
     }
 
-    /// Returns the last group of every lane of a node that has any.
-    pub async fn last_groups(&self, node: Uid) -> Result<Vec<GroupNumber>, Unavailable> {
-        let lanes = 0..=u8::MAX;
-        let (low, high): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
-            lanes.map(|lane| bounds(node, GroupNumber { lane, number: 0 }, u64::MAX)).unzip();
+    /// Returns the last group of every lane that has any, of all nodes that are known: whatever was
+    /// committed before this is asked is among them or before them.
+    pub async fn last_groups(&self) -> Result<Vec<(Uid, GroupNumber)>, Unavailable> {
+        let lanes = 0..u8::try_from(LANE_COUNT).unwrap_or(u8::MAX);
+        let bounds = |lane| (vec![lane], [&[lane][..], &[u8::MAX; 8]].concat());
+        let (low, high): (Vec<Vec<u8>>, Vec<Vec<u8>>) = lanes.map(bounds).unzip();
         let rows = self.call(async |session| session.client().query(LAST, &[&low, &high]).await);
         let mut last = Vec::new();
         for row in rows.await? {
-            let key: Option<&[u8]> = row.try_get(0).map_err(unreadable)?;
-            last.extend(key.and_then(group_row::group));
+            let key = session::bytes(&row, 0).map_err(unreadable)?;
+            let node = key.first_chunk().map(|node| Uid(*node));
+            last.extend(node.zip(group_row::group(key)));
         }
         Ok(last)
     }
