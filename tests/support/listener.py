@@ -50,6 +50,10 @@ class Listener:
         assert not self.failure, self.failure
         assert done, f"{content} was not heard; closes: {self.closes}"
 
+    def heard(self, channel):
+        """All messages of a channel that were heard on any connection."""
+        return {message for heard in self.connections for message in heard.get(channel, [])}
+
     def check_order(self):
         for heard in self.connections:
             for channel, ids in heard.items():

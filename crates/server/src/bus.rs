@@ -7,7 +7,9 @@
 //! lives: it is told, or the sockets are closed so that their clients come back and resume; neither
 //! the relay nor a commit ever waits for the bus; a bus that is away takes nothing but time.
 
+mod fence;
 mod figures;
+mod gate;
 mod lanes;
 mod message;
 mod order;
@@ -21,15 +23,17 @@ use bytes::Bytes;
 use chat::Chat;
 use links::nats::{self, Nats, NotSent, Subscription};
 use store::postgres::{LANE_COUNT, Lease, Nodes};
-use store::{GroupNumber, Uid, Unavailable};
+use store::{Clock as _, GroupNumber, SystemClock, Uid, Unavailable};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use figures::{Figures, Shown};
+pub(crate) use gate::Gate;
 pub(crate) use message::{Commit, Telling};
-pub(crate) use order::{Missing, Order};
+pub(crate) use order::{Missing, Order, Overflow};
 pub(crate) use peers::Dead;
 
+use fence::{Certain, Fence};
 use lanes::Lanes;
 use message::Message;
 use peers::Peers;
@@ -71,8 +75,10 @@ pub(crate) enum StartError {
 /// What the relay hears.
 pub(crate) enum Heard {
     Commits(Vec<Commit>),
-    /// The repair of a home has told all that there is.
-    Repaired(Uid),
+    /// A repair has told all that there is.
+    Repaired(Missing),
+    /// All was told that was committed before a moment.
+    Certain(Certain),
     /// What was missed cannot be told any more.
     Lost,
 }
@@ -82,6 +88,7 @@ enum Said {
     Group(GroupNumber, Vec<Commit>),
     Published(Vec<Commit>),
     Missing(Missing),
+    Question(u64),
 }
 
 /// The relay's ends.
@@ -90,6 +97,8 @@ pub(crate) struct Ends {
     pub(crate) voice: Voice,
     pub(crate) ear: mpsc::Receiver<Heard>,
     pub(crate) figures: Arc<Figures>,
+    /// What was committed before is nothing that its sockets are to be told.
+    pub(crate) certain: Certain,
 }
 
 /// Speaks to the bus and never waits for it.
@@ -113,8 +122,13 @@ impl Voice {
     }
 
     /// Asks for what is missing of a home; asked again when that does not come.
-    pub(crate) fn ask(&self, missing: Missing) {
+    pub(crate) fn ask_for(&self, missing: Missing) {
         let _ = self.said.try_send(Said::Missing(missing));
+    }
+
+    /// Asks whether all is told that was committed before now; asked again likewise.
+    pub(crate) fn ask(&self, question: u64) {
+        let _ = self.said.try_send(Said::Question(question));
     }
 }
 
@@ -128,6 +142,8 @@ enum Done {
     Renewed(Result<Vec<Lease>, Unavailable>),
     Swept,
     Read(Uid, Outcome),
+    /// The last groups of all nodes, if the database told them.
+    Last(Option<Vec<(Uid, GroupNumber)>>),
 }
 
 /// See the head of this file.
@@ -145,6 +161,7 @@ pub(crate) struct Bus {
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     lanes: Lanes,
     peers: Peers,
+    fence: Fence,
     figures: Arc<Figures>,
     next_beat: Instant,
     next_renewal: Instant,
@@ -169,17 +186,17 @@ impl Bus {
         let subscription = nats.subscribe(&format!("{subject}.bus.>")).await.ok();
         let leases = nodes.renew(node, LEASE).await.map_err(StartError::Nodes)?;
         let now = Instant::now();
+        let certain = Certain { at: now, at_ms: SystemClock.now_ms(), question: 0 };
         let (mut lanes, mut peers) = (Lanes::default(), Peers::new(node));
-        for lease in leases.iter().filter(|lease| lease.node != node) {
-            let last = nodes.last_groups(lease.node).await.map_err(StartError::Nodes)?;
-            lanes.begin(lease.node, &last);
+        for (other, group) in nodes.last_groups().await.map_err(StartError::Nodes)? {
+            lanes.begin(other, group);
         }
         peers.note(&leases, now);
         let (speaker, said) = mpsc::channel(SAID_MAX);
         let (heard, ear) = mpsc::channel(HEARD_MAX);
         let figures = Arc::new(Figures::new(nats.state(), nats.connected()));
         let voice = Voice { said: speaker, figures: figures.clone() };
-        let ends = Ends { node, voice, ear, figures: figures.clone() };
+        let ends = Ends { node, voice, ear, figures: figures.clone(), certain };
         let nodes = Arc::new(nodes);
         let reader = Reader::new(chat, nodes.clone(), heard.clone(), figures.clone());
         let bus = Self {
@@ -196,6 +213,7 @@ impl Bus {
             done: mpsc::channel(HEARD_MAX),
             lanes,
             peers,
+            fence: Fence::new(now),
             figures,
             next_beat: now,
             next_renewal: now + RENEWAL,
@@ -230,7 +248,9 @@ impl Bus {
                     self.note(done);
                 },
                 _ = turns.tick() => self.turn().await,
+                () = pause(self.fence.due()) => self.ask_for_last(),
             }
+            self.look_at_fence().await;
         }
         // What is not out by then stands in its row, which the others read.
         let _ = tokio::time::timeout(END, self.nats.flush()).await;
@@ -243,6 +263,7 @@ impl Bus {
         let bytes_max = self.nats.payload_bytes_max();
         let (subject, messages) = match said {
             Said::Missing(missing) => return self.repair(missing),
+            Said::Question(question) => return self.fence.want(question),
             Said::Group(group, commits) => {
                 let messages = message::group(self.node, group, &commits, bytes_max);
                 (usize::from(group.lane), messages)
@@ -314,6 +335,38 @@ impl Bus {
             }
             Done::Swept => {}
             Done::Read(node, outcome) => self.has_read(node, outcome, now),
+            Done::Last(last) => {
+                for (node, group) in last.iter().flatten().filter(|(node, _)| *node != self.node) {
+                    self.peers.meet(*node, now);
+                    self.lanes.announced(*node, &[*group], now);
+                }
+                self.fence.read(last, now);
+            }
+        }
+    }
+
+    /// Asks the database for the last groups of all nodes.
+    fn ask_for_last(&mut self) {
+        self.fence.begin(Instant::now(), SystemClock.now_ms());
+        let nodes = self.nodes.clone();
+        self.spawn(async move {
+            let last = nodes.last_groups().await;
+            if let Err(error) = &last {
+                let error = crate::logging::chain(error);
+                tracing::debug!(error, "cannot read the last groups of the nodes");
+            }
+            Done::Last(last.ok())
+        });
+    }
+
+    /// Tells the relay what has become certain.
+    async fn look_at_fence(&mut self) {
+        let (own, lanes, figures) = (self.node, &self.lanes, &self.figures);
+        let is_told = |node, group: GroupNumber| {
+            if node == own { figures.has_committed(group) } else { lanes.has_done(node, group) }
+        };
+        if let Some(certain) = self.fence.passed(Instant::now(), is_told) {
+            let _ = self.heard.send(Heard::Certain(certain)).await;
         }
     }
 
@@ -325,7 +378,7 @@ impl Bus {
             self.lanes.repaired(node, *group, now);
         }
         self.figures.repaired_groups.inc_by(outcome.told.len() as u64);
-        self.peers.has_read(node, outcome.told.len(), outcome.is_all, now);
+        self.peers.has_read(node, outcome.end, now);
     }
 
     async fn turn(&mut self) {
@@ -392,8 +445,8 @@ impl Bus {
     fn read(&mut self, node: Uid) {
         // A database that this release has made has this many lanes of each node.
         let lane_count = u8::try_from(LANE_COUNT).unwrap_or(u8::MAX);
-        let (reader, done) = (self.reader.clone(), self.lanes.done(node, lane_count));
-        self.spawn(async move { Done::Read(node, reader.groups(node, done).await) });
+        let (reader, lanes) = (self.reader.clone(), self.lanes.places(node, lane_count));
+        self.spawn(async move { Done::Read(node, reader.groups(node, lanes).await) });
     }
 
     fn repair(&self, missing: Missing) {
@@ -419,6 +472,14 @@ impl Bus {
 fn lane(home: Uid) -> usize {
     let [.., high, low] = home.0;
     usize::from(u16::from_be_bytes([high, low])) % LANE_COUNT
+}
+
+/// Waits for a moment; for ever, where there is none.
+async fn pause(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The next message; never, where there is nobody to listen to.

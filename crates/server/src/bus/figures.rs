@@ -67,6 +67,12 @@ impl Figures {
         }
     }
 
+    /// Tells whether the relay was told of an own group.
+    pub(super) fn has_committed(&self, group: GroupNumber) -> bool {
+        let last = self.last.get(usize::from(group.lane));
+        last.is_some_and(|last| last.load(Ordering::Relaxed) >= group.number)
+    }
+
     /// Returns the last own group of each lane.
     pub(super) fn last_groups(&self) -> Vec<GroupNumber> {
         let number = |last: &AtomicU64| last.load(Ordering::Relaxed);

@@ -15,6 +15,16 @@ const MISSING_MAX: Duration = Duration::from_millis(200);
 /// Groups of a lane that are remembered beyond a missing one; those after them are read anew.
 const LATER_MAX: usize = 1_024;
 
+/// Where a lane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) lane: u8,
+    /// All numbers up to this one are done.
+    pub(super) done: u64,
+    /// The greatest number that was heard of: it was committed.
+    pub(super) known: u64,
+}
+
 #[derive(Default)]
 struct Lane {
     /// All numbers up to this one are done.
@@ -34,14 +44,11 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Begins a node's lanes behind what it did before this node was there to hear it.
-    pub(super) fn begin(&mut self, node: Uid, last: &[GroupNumber]) {
-        let lanes = self.nodes.entry(node).or_default();
-        for group in last {
-            let lane = lanes.entry(group.lane).or_default();
-            lane.done = lane.done.max(group.number);
-            lane.settle();
-        }
+    /// Begins a node's lane behind what it did before this node was there to hear it.
+    pub(super) fn begin(&mut self, node: Uid, last: GroupNumber) {
+        let lane = self.lane(node, last.lane);
+        lane.done = lane.done.max(last.number);
+        lane.settle();
     }
 
     pub(super) fn forget(&mut self, node: Uid) {
@@ -95,13 +102,23 @@ impl Lanes {
         lane.settle();
     }
 
-    /// Returns where the lanes of a node are done, those of `lane_count` lanes at least.
-    pub(super) fn done(&self, node: Uid, lane_count: u8) -> Vec<GroupNumber> {
+    /// Returns where the lanes of a node are, those of `lane_count` lanes at least.
+    pub(super) fn places(&self, node: Uid, lane_count: u8) -> Vec<Place> {
         let lanes = self.nodes.get(&node);
-        let done = |lane| lanes.and_then(|lanes| lanes.get(&lane)).map_or(0, |lane| lane.done);
         let greatest = lanes.and_then(|lanes| lanes.keys().next_back()).copied().unwrap_or(0);
         let count = lane_count.max(greatest.saturating_add(1));
-        (0..count).map(|lane| GroupNumber { lane, number: done(lane) }).collect()
+        let place = |lane| {
+            let found = lanes.and_then(|lanes| lanes.get(&lane));
+            let (done, known) = found.map_or((0, 0), |found| (found.done, found.known));
+            Place { lane, done, known }
+        };
+        (0..count).map(place).collect()
+    }
+
+    /// Tells whether a group is done; of a node that is gone all are.
+    pub(super) fn has_done(&self, node: Uid, group: GroupNumber) -> bool {
+        let Some(lanes) = self.nodes.get(&node) else { return true };
+        lanes.get(&group.lane).is_some_and(|lane| lane.done >= group.number)
     }
 
     /// Returns the nodes of which groups have been missing for too long.
@@ -151,7 +168,7 @@ mod tests {
     }
 
     fn done(lanes: &Lanes) -> u64 {
-        lanes.done(NODE, 1)[2].number
+        lanes.places(NODE, 1)[2].done
     }
 
     #[test]
@@ -181,12 +198,13 @@ mod tests {
     #[test]
     fn a_hole_is_overdue_after_a_while_and_a_repair_closes_it() {
         let (mut lanes, now) = (Lanes::default(), Instant::now());
-        lanes.begin(NODE, &[group(4)]);
+        lanes.begin(NODE, group(4));
         assert!(!lanes.heard(NODE, group(4), 1, now));
         assert!(lanes.heard(NODE, group(6), 1, now));
         assert_eq!(lanes.overdue(now), []);
         assert_eq!(lanes.overdue(now + MISSING_MAX), [NODE]);
-        assert_eq!(lanes.done(NODE, 3)[2], group(4));
+        assert_eq!(lanes.places(NODE, 3)[2], Place { lane: 2, done: 4, known: 6 });
+        assert!(lanes.has_done(NODE, group(4)) && !lanes.has_done(NODE, group(5)));
         lanes.repaired(NODE, group(5), now);
         assert_eq!(done(&lanes), 6);
         assert_eq!(lanes.overdue(now + MISSING_MAX), []);

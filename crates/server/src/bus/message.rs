@@ -133,7 +133,7 @@ fn weight_of(commits: &[Commit]) -> usize {
 }
 
 /// The most bytes that a commit takes.
-fn weight(commit: &Commit) -> usize {
+pub(super) fn weight(commit: &Commit) -> usize {
     /// Longer than any effect in its text form.
     const EFFECT_BYTES_MAX: usize = 256;
     let of = |event: &Telling| {

@@ -11,12 +11,15 @@ use store::postgres::Lease;
 use store::{GroupNumber, Uid};
 use tokio::time::Instant;
 
+use super::repair::End;
 use super::{ROWS_KEPT, UNTOLD_ROWS_KEPT};
 
 /// A node that was not heard for so long is silent: it beats every second.
 const SILENCE: Duration = Duration::from_millis(2_500);
 /// How often the rows of a silent node are read.
 const READ_PAUSE: Duration = Duration::from_millis(1_000);
+/// How soon rows are read again that could not be read or told.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// How long the rows of a dead node are kept, and after which time nobody remembers it.
 pub(super) const DEAD_ROWS_KEPT: Duration = Duration::from_secs(300);
 pub(super) const DEAD_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,6 +44,8 @@ struct Peer {
     /// Something of it may be missing.
     is_doubted: bool,
     is_being_read: bool,
+    /// The last read has not told what it should have.
+    has_failed: bool,
     read_at: Option<Instant>,
     /// It is dead, and its rows were read to the end since.
     is_over: bool,
@@ -89,6 +94,11 @@ impl Peers {
         gone
     }
 
+    /// Notes that a node is there.
+    pub(super) fn meet(&mut self, node: Uid, now: Instant) {
+        self.peers.entry(node).or_insert_with(|| Peer::new(now));
+    }
+
     /// Notes a sign of life.
     pub(super) fn heard(&mut self, node: Uid, now: Instant) {
         let peer = self.peers.entry(node).or_insert_with(|| Peer::new(now));
@@ -113,8 +123,9 @@ impl Peers {
         let mut nodes = Vec::new();
         for (node, peer) in &mut self.peers {
             let is_silent = !is_connected || now - peer.heard_at >= SILENCE;
-            let has_rested = peer.read_at.is_none_or(|at| now - at >= READ_PAUSE);
-            let is_due = peer.is_doubted || (is_silent && has_rested && !peer.is_over);
+            let has_rested = |pause| peer.read_at.is_none_or(|at| now - at >= pause);
+            let is_due = (peer.is_doubted && (!peer.has_failed || has_rested(RETRY_PAUSE)))
+                || (is_silent && has_rested(READ_PAUSE) && !peer.is_over);
             if is_due && !peer.is_being_read {
                 peer.is_being_read = true;
                 peer.is_doubted = false;
@@ -124,14 +135,15 @@ impl Peers {
         nodes
     }
 
-    /// Notes the end of a read that told `count` groups, and whether those were all.
-    pub(super) fn has_read(&mut self, node: Uid, count: usize, is_all: bool, now: Instant) {
+    /// Notes the end of a read.
+    pub(super) fn has_read(&mut self, node: Uid, end: End, now: Instant) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.is_being_read = false;
         peer.read_at = Some(now);
-        // There may be more at once.
-        peer.is_doubted |= count > 0 && !is_all;
-        peer.is_over = !peer.is_live && count == 0 && is_all;
+        peer.has_failed = end == End::Failed;
+        // There may be more at once, and what failed is tried again.
+        peer.is_doubted |= matches!(end, End::Part | End::Failed);
+        peer.is_over = !peer.is_live && end == End::Empty;
     }
 
     /// Notes that a beat told the own groups up to these.
@@ -182,6 +194,7 @@ impl Peer {
             is_live: true,
             is_doubted: false,
             is_being_read: false,
+            has_failed: false,
             read_at: None,
             is_over: false,
         }
@@ -220,7 +233,7 @@ mod tests {
         // One read at a time.
         peers.doubt_all();
         assert_eq!(peers.due(true, now), []);
-        peers.has_read(OTHER, 0, true, now);
+        peers.has_read(OTHER, End::Empty, now);
         assert_eq!(peers.due(true, now), [OTHER]);
     }
 
@@ -229,16 +242,30 @@ mod tests {
         let mut now = Instant::now();
         let mut peers = peers(now);
         assert_eq!(peers.due(false, now), [OTHER]);
-        peers.has_read(OTHER, 0, true, now);
+        peers.has_read(OTHER, End::Empty, now);
         assert_eq!(peers.due(false, now), []);
         now += SILENCE;
         assert_eq!(peers.due(true, now), [OTHER]);
-        peers.has_read(OTHER, 3, true, now);
+        peers.has_read(OTHER, End::Whole, now);
         assert_eq!(peers.due(true, now + MOMENT), []);
         assert_eq!(peers.due(true, now + READ_PAUSE), [OTHER]);
         // What had no place in one read follows at once.
-        peers.has_read(OTHER, 64, false, now);
+        peers.has_read(OTHER, End::Part, now);
         assert_eq!(peers.due(true, now), [OTHER]);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_read_again_of_a_dead_node_too() {
+        let mut now = Instant::now();
+        let mut peers = peers(now);
+        peers.note(&leases(false), now);
+        assert_eq!(peers.due(true, now), [OTHER]);
+        peers.has_read(OTHER, End::Failed, now);
+        assert_eq!(peers.due(true, now), []);
+        now += RETRY_PAUSE;
+        assert_eq!(peers.due(true, now), [OTHER]);
+        peers.has_read(OTHER, End::Empty, now);
+        assert_eq!(peers.due(false, now + READ_PAUSE), []);
     }
 
     #[test]
@@ -248,10 +275,10 @@ mod tests {
         peers.note(&leases(false), now);
         assert_eq!(peers.dead().all(), HashSet::from([OTHER]));
         assert_eq!(peers.due(true, now), [OTHER]);
-        peers.has_read(OTHER, 2, true, now);
+        peers.has_read(OTHER, End::Whole, now);
         now += SILENCE;
         assert_eq!(peers.due(true, now), [OTHER]);
-        peers.has_read(OTHER, 0, true, now);
+        peers.has_read(OTHER, End::Empty, now);
         now += READ_PAUSE;
         assert_eq!(peers.due(false, now), []);
         peers.note(&leases(true), now);

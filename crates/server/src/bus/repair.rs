@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::message::{Commit, Telling};
 use super::order::Missing;
-use super::{Figures, Heard};
+use super::{Figures, Heard, lanes};
 
 /// Rows of one lane that one read takes.
 const ROWS_MAX: usize = 64;
@@ -30,8 +30,21 @@ pub(super) struct Outcome {
     pub(super) told: Vec<GroupNumber>,
     /// The first group that is there of each lane of which rows are gone.
     pub(super) first_there: Vec<GroupNumber>,
-    /// Whether there was no more.
-    pub(super) is_all: bool,
+    pub(super) end: End,
+}
+
+/// How far a read came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// Not all that was found was told.
+    #[default]
+    Failed,
+    /// There may be more.
+    Part,
+    /// There was no more.
+    Whole,
+    /// There was nothing.
+    Empty,
 }
 
 /// See the head of this file.
@@ -54,7 +67,9 @@ impl Reader {
     }
 
     /// Tells the groups of a node after those that are done.
-    pub(super) async fn groups(self: &Arc<Self>, node: Uid, done: Vec<GroupNumber>) -> Outcome {
+    pub(super) async fn groups(self: &Arc<Self>, node: Uid, lanes: Vec<lanes::Place>) -> Outcome {
+        let done = |place: &lanes::Place| GroupNumber { lane: place.lane, number: place.done };
+        let done: Vec<GroupNumber> = lanes.iter().map(done).collect();
         let rows = match self.nodes.groups_after(node, &done, ROWS_MAX).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -63,8 +78,7 @@ impl Reader {
                 return Outcome::default();
             }
         };
-        let mut outcome = Outcome { is_all: rows.len() < ROWS_MAX, ..Outcome::default() };
-        outcome.first_there = gone(&rows, &done);
+        let mut outcome = Outcome { first_there: gone(&rows, &lanes), ..Outcome::default() };
         if !outcome.first_there.is_empty() {
             tracing::warn!("events were missed for too long to be told: the sockets are closed");
             self.figures.lost.inc();
@@ -72,6 +86,11 @@ impl Reader {
         }
         if self.tell(first_places(&rows)).await {
             outcome.told = rows.iter().map(|row| row.group).collect();
+            outcome.end = match rows.len() {
+                0 => End::Empty,
+                1..ROWS_MAX => End::Whole,
+                _ => End::Part,
+            };
         }
         outcome
     }
@@ -99,7 +118,7 @@ impl Reader {
     pub(super) async fn home(&self, missing: Missing) {
         if self.since(missing.home, missing.after).await {
             self.figures.repaired_homes.inc();
-            let _ = self.heard.send(Heard::Repaired(missing.home)).await;
+            let _ = self.heard.send(Heard::Repaired(missing)).await;
         }
     }
 
@@ -149,12 +168,16 @@ fn telling(told: Told) -> Telling {
     Telling { audience, effect, is_durable: true, text: frame.map(Bytes::from) }
 }
 
-/// Returns the first group that is there of each lane whose next rows are gone.
-fn gone(rows: &[GroupRow], done: &[GroupNumber]) -> Vec<GroupNumber> {
+/// Returns the first group that is there, or would be, of each lane whose next rows are gone.
+fn gone(rows: &[GroupRow], lanes: &[lanes::Place]) -> Vec<GroupNumber> {
     let mut gone = Vec::new();
-    for GroupNumber { lane, number } in done {
-        let of_lane = rows.iter().map(|row| row.group).filter(|group| group.lane == *lane);
-        gone.extend(of_lane.min().filter(|first| first.number > number + 1));
+    for &lanes::Place { lane, done, known } in lanes {
+        let numbers = rows.iter().map(|row| row.group).filter(|group| group.lane == lane);
+        // A group that was heard of was committed, so its row has been there.
+        let first = numbers.map(|group| group.number).min().unwrap_or(known + 1);
+        if first > done + 1 {
+            gone.push(GroupNumber { lane, number: first });
+        }
     }
     gone
 }
@@ -187,10 +210,14 @@ mod tests {
 
     #[test]
     fn rows_that_are_gone_are_noticed_by_lane() {
-        let done: Vec<GroupNumber> = (0..4).map(|lane| GroupNumber { lane, number: 10 }).collect();
+        let place = |lane, known| lanes::Place { lane, done: 10, known };
         let rows = [row(0, 11, &[1]), row(0, 12, &[2]), row(1, 13, &[1]), row(1, 12, &[1])];
-        assert_eq!(gone(&rows, &done), [GroupNumber { lane: 1, number: 12 }]);
-        assert_eq!(gone(&[], &done), []);
+        let first = |lane, number| GroupNumber { lane, number };
+        let places: Vec<lanes::Place> = (0..4).map(|lane| place(lane, 10)).collect();
+        assert_eq!(gone(&rows, &places), [first(1, 12)]);
+        assert_eq!(gone(&[], &places), []);
+        // Of the third lane it is known that there was more.
+        assert_eq!(gone(&rows, &[place(0, 12), place(2, 14)]), [first(2, 15)]);
     }
 
     #[test]

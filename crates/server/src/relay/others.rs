@@ -2,8 +2,9 @@
 //! delivered here.
 //!
 //! Invariants: a commit of this node goes the same way as one of another, through the order of its
-//! home, so that every socket hears the commits of a home in the order of their seqs; the text of an
-//! event is built once, for the sockets of all nodes.
+//! home, so that every socket hears the commits of a home in the order of their seqs, and through the
+//! gate, so that none is told far ahead of what is still on its way; the text of an event is built
+//! once, for the sockets of all nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Relay;
-use crate::bus::{Commit, Ends, Figures, Heard, Order, Telling, Voice};
+use crate::bus::{Commit, Ends, Figures, Gate, Heard, Order, Overflow, Telling, Voice};
 use crate::hub::{At, SocketId};
 
 /// How often it is looked whether a commit has waited for long enough.
@@ -27,16 +28,36 @@ pub(super) struct Others {
     voice: Voice,
     ear: mpsc::Receiver<Heard>,
     order: Order,
+    gate: Gate,
     figures: Arc<Figures>,
     turns: Interval,
 }
 
 impl Others {
     pub(super) fn new(ends: Ends) -> Self {
-        let Ends { node, voice, ear, figures } = ends;
+        let Ends { node, voice, ear, figures, certain } = ends;
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { node, voice, ear, order: Order::default(), figures, turns }
+        let (order, gate) = (Order::default(), Gate::new(certain));
+        Self { node, voice, ear, order, gate, figures, turns }
+    }
+
+    /// Takes commits and returns what may be told now.
+    fn accept(&mut self, commits: Vec<Commit>, now: Instant) -> Result<Vec<Commit>, Overflow> {
+        let mut ready = Vec::with_capacity(commits.len());
+        let mut overflow = Ok(());
+        for commit in commits {
+            overflow = overflow.and(self.order.accept(commit, now, &mut ready));
+        }
+        self.ask();
+        overflow.and(self.gate.pass(ready, now))
+    }
+
+    /// Asks what the order has to know.
+    fn ask(&mut self) {
+        if let Some(question) = self.order.question() {
+            self.voice.ask(question);
+        }
     }
 }
 
@@ -91,52 +112,54 @@ impl Relay {
     pub(super) fn take_news(&mut self, news: News) {
         match news {
             News::Heard(heard) => self.hear(heard),
-            News::Turn => self.hand_out_held(),
+            News::Turn => self.look_for_missing(),
         }
         self.hub.flush_if_due();
     }
 
     fn hear(&mut self, heard: Heard) {
+        let Some(others) = &mut self.others else { return };
+        let (now, mut ready) = (Instant::now(), Vec::new());
         match heard {
-            Heard::Commits(commits) => self.take(commits),
-            Heard::Repaired(home) => {
-                let mut ready = Vec::new();
-                if let Some(others) = &mut self.others {
-                    others.order.repaired(home, &mut ready);
-                }
-                self.hand_out(&ready);
+            Heard::Commits(commits) => return self.take(commits),
+            Heard::Repaired(missing) => others.order.repaired(missing, now, &mut ready),
+            Heard::Certain(certain) => {
+                others.order.answered(certain.question, now, &mut ready);
+                others.gate.open_up_to(certain);
             }
-            Heard::Lost => self.lose(),
+            Heard::Lost => return self.lose(),
         }
+        let passed = others.gate.pass(ready, now);
+        self.hand_out_or_lose(passed);
     }
 
     fn take(&mut self, commits: Vec<Commit>) {
         let Some(others) = &mut self.others else { return };
-        let (now, mut ready) = (Instant::now(), Vec::with_capacity(commits.len()));
-        let mut overflow = Ok(());
-        for commit in commits {
-            overflow = overflow.and(others.order.accept(commit, now, &mut ready));
-        }
-        self.hand_out(&ready);
-        if overflow.is_err() {
-            self.lose();
+        let passed = others.accept(commits, Instant::now());
+        self.hand_out_or_lose(passed);
+    }
+
+    fn hand_out_or_lose(&mut self, passed: Result<Vec<Commit>, Overflow>) {
+        match passed {
+            Ok(commits) => self.hand_out(&commits),
+            Err(Overflow) => self.lose(),
         }
     }
 
-    /// Hands out what has waited for long enough, and asks for what is missing.
-    fn hand_out_held(&mut self) {
+    /// Asks for what has been missing for long enough.
+    fn look_for_missing(&mut self) {
         let Some(others) = &mut self.others else { return };
-        let mut ready = Vec::new();
-        for missing in others.order.turn(Instant::now(), &mut ready) {
-            others.voice.ask(missing);
+        for missing in others.order.turn(Instant::now()) {
+            others.voice.ask_for(missing);
         }
-        self.hand_out(&ready);
+        others.ask();
     }
 
     /// What was missed cannot be told: the clients come back and resume.
     fn lose(&mut self) {
         if let Some(others) = &mut self.others {
             others.order.forget_held();
+            others.gate.forget();
         }
         self.hub.flush();
         self.hub.close_all();
@@ -150,7 +173,7 @@ impl Relay {
             }
         }
         if let Some(others) = &self.others {
-            others.figures.holds(others.order.held_count());
+            others.figures.holds(others.order.held_count() + others.gate.count());
         }
     }
 
