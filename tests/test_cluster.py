@@ -1,9 +1,11 @@
 """Two nodes on one PostgreSQL and one NATS: every socket hears what is done through either, as on one node."""
 
+import signal
 import time
 
 import pytest
 
+from support.certificate import made_certificate
 from support.cluster import SLOW_S, beside, together
 from support.nats import Nats
 from support.postgres import named
@@ -25,15 +27,16 @@ SENDS_EACH = 120
 class Pair:
     """Two nodes, an app instance as each of them shows it, and what they share."""
 
-    def __init__(self, start, postgres, nats):
+    def __init__(self, start, postgres, nats, *arguments):
         self.nats = nats
         self.url = postgres.new_store()
         self._start = start
+        self._arguments = arguments
         self.left = World(self.node("left"))
         self.right = beside(self.left, self.node("right"))
 
     def node(self, name):
-        return self._start("--nats-url", self.nats.url, database=named(self.url, name))
+        return self._start("--nats-url", self.nats.url, *self._arguments, database=named(self.url, name))
 
     @property
     def worlds(self):
@@ -284,6 +287,40 @@ def test_what_a_killed_node_had_committed_and_not_told_is_heard(fragile):
     assert time.monotonic() - begun < REPAIR_S_MAX
 
 
+# A row of each lane stays; what the others of a node have said is not to be had any more.
+FORGET = """
+    DELETE FROM {schema}.commit_group AS gone USING {schema}.commit_group AS later
+    WHERE substring(later.k FROM 1 FOR 17) = substring(gone.k FROM 1 FOR 17) AND later.k > gone.k"""
+
+
+def test_a_node_that_was_cut_off_until_nobody_can_tell_what_it_missed_closes_its_sockets_which_resume(
+        fragile, postgres):
+    """As after more than a minute, when the rows of what NATS had taken are removed."""
+    left, right = fragile.worlds
+    alice = left.user("alice")
+    channel = left.channel(alice)
+    kept, cut = left.connect(alice), right.connect(alice)
+    left.send(channel, alice, "before")
+    last_id = [socket.until(is_content("before"))[-1].id for socket in (kept, cut)][1]
+    right.server.process.send_signal(signal.SIGSTOP)
+    fragile.nats.halt()
+    sent = [str(number) for number in range(5)]
+    for content in sent:
+        left.send(channel, alice, content)
+    postgres.sql(FORGET.format(schema=fragile.url.rpartition("%3D")[2]))
+    fragile.nats.start()
+    right.server.process.send_signal(signal.SIGCONT)
+    assert cut.closed().code == 1012
+    assert right.server.metric("gap_losses_total") == 1
+    resumed = right.connect(alice, parameters={"resume-after": last_id})
+    assert [content for content in contents(resumed.until(is_content(sent[-1]))) if content in sent] == sent
+    assert contents(kept.until(is_content(sent[-1]))) == sent
+    assert left.server.metric("gap_losses_total") == 0
+    right.send(channel, alice, "after")
+    for socket in (kept, resumed):
+        socket.until(is_content("after"))
+
+
 def test_sockets_of_a_killed_node_take_no_place(fragile):
     alice = fragile.left.user("alice")
     channel = fragile.left.channel(alice)
@@ -335,6 +372,48 @@ def test_user_and_password_may_stand_beside_the_url(start, postgres, nats):
         "CAMPANILE_NATS_PASSWORD": password})
     eventually(lambda: server.metric("bus_up") == 1, "the bus")
     assert not any(password in line for line in server.whole_log())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return made_certificate(tmp_path_factory.mktemp("nats") / "certificate")
+
+
+@pytest.fixture
+def tls_nats(certificate):
+    """A NATS that speaks TLS and asks for a certificate beside the password."""
+    nats = Nats(certificate)
+    yield nats
+    nats.stop()
+
+
+def certified(certificate):
+    ca, cert, key = certificate
+    return ("--nats-ca", ca, "--nats-client-cert", cert, "--nats-client-key", key)
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+def test_nodes_hear_each_other_over_tls_with_a_password_and_certificates(start, postgres, tls_nats, certificate, scheme):
+    tls_nats.url = tls_nats.url.replace("nats://", f"{scheme}://")
+    pair = Pair(start, postgres, tls_nats, *certified(certificate))
+    alice = pair.left.user("alice")
+    channel = pair.left.channel(alice)
+    socket = pair.left.connect(alice)
+    for world in pair.worlds:
+        eventually(lambda: world.server.metric("bus_up") == 1, "the bus")
+    pair.right.send(channel, alice, "secret")
+    socket.until(is_content("secret"))
+    assert pair.left.server.metric("bus_messages_heard_total") > 0
+    pair.close()
+
+
+def test_a_nats_with_another_authority_or_without_our_certificate_is_refused(postgres, tls_nats, certificate, tmp_path):
+    url = tls_nats.url.replace("nats://", "tls://")
+    store = ("--database-url", postgres.new_store(), "--nats-url", url)
+    other_ca, *_ = made_certificate(tmp_path / "other")
+    for arguments in (("--nats-ca", other_ca, *certified(certificate)[2:]), ()):
+        line = refused(*store, *arguments, environment=KEY_VARIABLES)
+        assert "TLS to the NATS server fails" in line and "hidden" not in line
 
 
 def test_a_node_starts_without_nats_and_finds_it_later(fragile):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+from pathlib import Path
 
 from support.server import ROOT
 
@@ -11,10 +12,18 @@ DEADLINE_S = 60
 
 
 class Nats:
-    """One server in one folder. It is removed with this process, however that ends."""
+    """One server in one folder. It is removed with this process, however that ends.
 
-    def __init__(self):
+    With `certificate` (the files of an authority, a certificate by it, and its key) it speaks TLS alone, and lets in
+    only who shows a certificate by the same authority.
+    """
+
+    def __init__(self, certificate=None):
         self._folder = tempfile.mkdtemp(prefix="campanile-nats-")
+        if certificate:
+            ca, cert, key = certificate
+            Path(self._folder, "tls.conf").write_text(
+                f'tls {{ ca_file: "{ca}", cert_file: "{cert}", key_file: "{key}", verify: true }}\n', encoding="utf-8")
         self.url = self.start()
 
     def start(self):

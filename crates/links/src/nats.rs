@@ -4,11 +4,12 @@
 //! and the caller has other means; what a subscription cannot hold is dropped by the client, which
 //! is told through [`State::dropped`]; secrets are never shown.
 
-use std::fmt;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use std::{fmt, io};
 
 use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, Subscriber};
@@ -138,6 +139,7 @@ impl Nats {
                     }
                     ConnectErrorKind::Tls => return Err(OpenError::Tls(error)),
                     ConnectErrorKind::ServerParse => return Err(OpenError::Url),
+                    _ if is_of_tls(&error) => return Err(OpenError::Tls(error)),
                     _ => {}
                 }
                 tracing::warn!("the NATS server is away; it is looked for");
@@ -259,6 +261,14 @@ fn prepare(
         (Some(cert), Some(key)) => Ok(prepared.add_client_certificate(cert.clone(), key.clone())),
         _ => Err(OpenError::Setting("a client certificate for NATS and its key go together")),
     }
+}
+
+/// Tells whether the server is there and the certificates do not fit, which the client takes for a
+/// broken connection.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+        || error.source().is_some_and(is_of_tls)
 }
 
 fn pause(attempts: usize) -> Duration {
