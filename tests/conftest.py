@@ -10,9 +10,10 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
+from support.cluster import Spread, Watch
 from support.faults import Faults, build_library
 from support.nats import Nats
-from support.postgres import Postgres
+from support.postgres import Postgres, named
 from support.server import BINARY, Server
 from support.world import World
 
@@ -125,10 +126,33 @@ def faults(fault_library, tmp_path):
     return Faults(fault_library, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def two_nodes(postgres, nats):
+    """Two nodes of one store, and the watch that knows what they have told, for the tests that share them."""
+    url = postgres.new_store()
+    servers = [Server(None, "--nats-url", nats.url, database=named(url, name)) for name in ("left", "right")]
+    watch = Watch(servers)
+    yield servers, watch
+    watch.close()
+    for server in servers:
+        server.close()
+    servers[0].check_store()
+
+
+def pytest_generate_tests(metafunc):
+    """What holds on one node holds on two: with --engine postgres the tests marked so run on both."""
+    is_marked = any(metafunc.definition.iter_markers("two_nodes"))
+    if is_marked and "world" in metafunc.fixturenames and metafunc.config.getoption("engine") == "postgres":
+        metafunc.parametrize("world", ["one node", "two nodes"], indirect=True)
+
+
 @pytest.fixture
-def world(server):
-    """A fresh app instance on the shared server."""
-    world = World(server)
+def world(request):
+    """A fresh app instance on the shared server, or on the shared pair of nodes."""
+    if getattr(request, "param", "one node") == "two nodes":
+        world = Spread(*request.getfixturevalue("two_nodes"))
+    else:
+        world = World(request.getfixturevalue("server"))
     yield world
     world.close()
 

@@ -9,7 +9,7 @@ from support.sender import Sender
 from support.sockets import CLOSE, Closed
 from support.world import World
 
-pytestmark = pytest.mark.any_engine
+pytestmark = [pytest.mark.any_engine, pytest.mark.two_nodes]
 
 CHANNELS_MAX, MESSAGES_MAX, MEMBERSHIPS_MAX = 50, 20, 30
 # Twice what a socket's queue holds, if a client took nothing.

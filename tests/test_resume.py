@@ -21,6 +21,7 @@ CHANNELS_MAX = 1_000
 MESSAGE_CHANGES = ("UPDATE_CHANNEL_MESSAGE", "REDACT_CHANNEL_MESSAGE")
 
 any_engine = pytest.mark.any_engine
+two_nodes = pytest.mark.two_nodes
 
 
 def established_id(server, user, **options):
@@ -51,6 +52,7 @@ def contents(events):
 
 
 @any_engine
+@two_nodes
 def test_who_comes_back_is_told_what_was_said_and_hears_the_present_behind_it(world, alice, bob):
     channel = world.channel(alice, bob)
     socket, event_id = established_id(world.server, bob)
@@ -74,6 +76,7 @@ def test_who_comes_back_is_told_what_was_said_and_hears_the_present_behind_it(wo
 
 
 @any_engine
+@two_nodes
 def test_an_event_has_one_id_for_everybody_and_each_time(world, alice, bob):
     channel = world.channel(alice, bob)
     sockets = [world.connect(user) for user in (alice, bob, bob)]
@@ -90,6 +93,7 @@ def test_an_event_has_one_id_for_everybody_and_each_time(world, alice, bob):
 
 @any_engine
 @pytest.mark.parametrize("event_id", ["", "x", "A" * 24, "A" * 5_000, "%00", "\N{BELL}" * 8])
+@two_nodes
 def test_an_id_that_is_none_is_told_so_and_the_present_goes_on(world, alice, event_id):
     channel = world.channel(alice)
     socket, missed, end = resume(world.server, alice, event_id)
@@ -246,6 +250,7 @@ class Play:
 
     def mark(self):
         mark = uuid.uuid4().hex
+        self.world.settle()
         self.world.send(self.fence, self.alice, mark)
         return mark
 
@@ -306,6 +311,7 @@ class Play:
 
 @any_engine
 @pytest.mark.parametrize("seed", [1, 2])
+@two_nodes
 def test_clients_that_are_cut_at_random_miss_nothing_and_hear_nothing_that_is_not_theirs(world, seed):
     play = Play(world, seed)
     listeners = [Listener(world.server, user) for user in play.users]

@@ -13,7 +13,7 @@ from support import clients
 from support.clients import everything
 from support.world import Fence
 
-pytestmark = pytest.mark.any_engine
+pytestmark = [pytest.mark.any_engine, pytest.mark.two_nodes]
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

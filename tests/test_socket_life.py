@@ -10,7 +10,7 @@ from support.server import eventually, holds_connection
 from support.sockets import BINARY, CLOSE, PING, TEXT, Closed
 from support.world import World
 
-pytestmark = pytest.mark.any_engine
+pytestmark = [pytest.mark.any_engine, pytest.mark.two_nodes]
 
 CONNECTIONS_MAX = 10
 # More than the system takes for a client that does not read, and fewer bytes than a queue may hold.

@@ -4,7 +4,7 @@ import pytest
 
 from support.world import Fence, World
 
-pytestmark = pytest.mark.any_engine
+pytestmark = [pytest.mark.any_engine, pytest.mark.two_nodes]
 
 
 def contents(events):

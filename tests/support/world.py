@@ -35,6 +35,9 @@ class World:
         if self.server.running:
             self.identity.delete_app_instance(AppInstanceArn=self.arn)
 
+    def settle(self):
+        """Waits until sockets were told of all that was answered; one node tells it in order."""
+
     def user(self, user_id, name=None, **extra):
         """Creates a user and returns its ARN; the name is the id in title case unless given."""
         return self.identity.create_app_instance_user(
@@ -126,6 +129,7 @@ class Fence:
     def before(self, *sockets):
         """For each socket the events that came before a fresh message in the fence's channel."""
         mark = uuid.uuid4().hex
+        self._world.settle()
         self._world.send(self._channel, self._owner, mark)
 
         def is_mark(event):
