@@ -107,7 +107,8 @@ const GROUP_RULES: &[(&str, Rule)] = &rules! {
         batches_of_one_group_see_each_other
         failing_batch_leaves_its_neighbours_alone;
     counters:
-        bound_counts_the_adds_of_the_group;
+        bound_counts_the_adds_of_the_group
+        floor_is_a_conflict_once_the_sum_has_fallen;
 };
 
 /// The rules that begin with two instances on one store.

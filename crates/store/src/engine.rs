@@ -219,6 +219,16 @@ pub struct Add {
     pub max: Option<i64>,
 }
 
+/// A sum that must not have fallen below what was read; what a batch adds itself counts. It never
+/// meets adds that let the sum grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    /// The counter; a missing one is 0.
+    pub key: Key,
+    /// The least sum that the batch may leave.
+    pub min: i64,
+}
+
 /// Creates or replaces a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
@@ -252,6 +262,8 @@ pub struct Batch {
     pub marks_message: bool,
     /// What must hold.
     pub checks: Vec<Check>,
+    /// Sums that must be as great as they were; one that is not is a conflict.
+    pub floors: Vec<Floor>,
     /// Sums that change.
     pub adds: Vec<Add>,
     /// Rows that are written.
@@ -273,6 +285,7 @@ impl Batch {
             holds: Vec::new(),
             marks_message: false,
             checks: Vec::new(),
+            floors: Vec::new(),
             adds: Vec::new(),
             puts: Vec::new(),
             deletes: Vec::new(),
@@ -290,12 +303,13 @@ impl Batch {
 
     /// Finds what no engine could carry out. Each case is a defect of the caller, not of a request.
     pub(crate) fn defect(&self, is_known: impl Fn(&Table) -> bool) -> Option<&'static str> {
-        let rows = self.checks.len() + self.adds.len() + self.puts.len();
+        let rows = self.checks.len() + self.floors.len() + self.adds.len() + self.puts.len();
         if rows + self.deletes.len() + self.events.len() > BATCH_ROWS_MAX {
             return Some("batch of too many rows");
         }
         let puts = self.puts.iter().map(|put| &put.key);
         let fixed = self.checks.iter().map(|check| &check.key);
+        let fixed = fixed.chain(self.floors.iter().map(|floor| &floor.key));
         let fixed = fixed.chain(self.adds.iter().map(|add| &add.key)).chain(&self.deletes);
         if fixed.clone().any(Key::is_stamped) {
             return Some("only a put may wait for its stamp");
@@ -306,6 +320,7 @@ impl Batch {
         let kinds_fit =
             puts.clone().all(|key| matches!(key.table().kind, Kind::Record | Kind::Index))
                 && self.adds.iter().all(|add| add.key.table().kind == Kind::Counter)
+                && self.floors.iter().all(|floor| floor.key.table().kind == Kind::Counter)
                 && self.checks.iter().all(|check| check.key.table().kind != Kind::Counter);
         (!kinds_fit).then_some("batch uses a table against its kind")
     }

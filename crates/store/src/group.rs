@@ -22,7 +22,7 @@ pub(crate) struct Needs {
     pub(crate) homes: BTreeSet<Uid>,
     /// Records and index rows whose version is checked.
     pub(crate) versions: BTreeSet<Key>,
-    /// Counters with a bound.
+    /// Counters with a bound or a floor.
     pub(crate) counters: BTreeSet<Key>,
 }
 
@@ -98,6 +98,7 @@ pub(crate) fn needs(group: &[Batch]) -> Needs {
         needs.homes.extend(batch.deletes.iter().filter_map(home_of));
         let bounded = batch.adds.iter().filter(|add| add.max.is_some());
         needs.counters.extend(bounded.map(|add| add.key.clone()));
+        needs.counters.extend(batch.floors.iter().map(|floor| floor.key.clone()));
     }
     needs
 }
@@ -133,6 +134,10 @@ impl Overlay {
         let changed = batch.checks.iter().find(|check| self.version(&check.key) != check.expect);
         if let Some(Check { key, .. }) = changed {
             return Some(Failure::Conflict(key.clone()));
+        }
+        let mut floors = batch.floors.iter();
+        if let Some(fallen) = floors.find(|floor| self.sum_after(batch, &floor.key) < floor.min) {
+            return Some(Failure::Conflict(fallen.key.clone()));
         }
         let passes_bound = |add: &&Add| {
             // A falling sum never fails, so that a bound that was lowered can be reached again.

@@ -32,8 +32,8 @@ pub mod conformance;
 
 pub use clock::{Clock, MockClock, SystemClock};
 pub use engine::{
-    Add, Audience, Batch, BoxFuture, Check, Committed, Engine, Entry, Event, Failure, GroupNumber,
-    HomeRow, Options, Priority, Put, Sink, Unavailable,
+    Add, Audience, Batch, BoxFuture, Check, Committed, Engine, Entry, Event, Failure, Floor,
+    GroupNumber, HomeRow, Options, Priority, Put, Sink, Unavailable,
 };
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use figures::Figures;

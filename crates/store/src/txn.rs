@@ -13,7 +13,9 @@ use bytes::Bytes;
 
 use crate::cache::{Cache, Known};
 use crate::codec;
-use crate::engine::{Add, Batch, Check, Engine, Entry, Event, Failure, Priority, Put, Unavailable};
+use crate::engine::{
+    Add, Batch, Check, Engine, Entry, Event, Failure, Floor, Priority, Put, Unavailable,
+};
 use crate::id::{Stamp, Uid, Version};
 use crate::key::{Key, KeyBytes};
 use crate::table::{Index, Kind, Record, SETTING};
@@ -76,6 +78,7 @@ impl Store {
             rows: BTreeMap::new(),
             raw: BTreeMap::new(),
             appends: Vec::new(),
+            floors: Vec::new(),
             adds: Vec::new(),
             events: Vec::new(),
             listed: Arc::default(),
@@ -184,6 +187,7 @@ pub struct Txn {
     /// Rows that are written without having been read; none = deleted.
     raw: BTreeMap<Key, Option<Vec<u8>>>,
     appends: Vec<Put>,
+    floors: Vec<Floor>,
     adds: Vec<Add>,
     events: Vec<Event>,
     listed: Arc<AtomicBool>,
@@ -336,6 +340,11 @@ impl Txn {
         self.adds.push(Add { key, delta, max });
     }
 
+    /// Makes the commit a conflict if it left less than `min` in a counter, which was peeked at.
+    pub fn require_count(&mut self, key: Key, min: i64) {
+        self.floors.push(Floor { key, min });
+    }
+
     /// Tells an event when the transaction is durable.
     pub fn emit(&mut self, event: Event) {
         self.events.push(event);
@@ -364,6 +373,12 @@ impl Txn {
     /// Returns a reader for handlers that write nothing: lists must not decide what is written.
     pub fn view(&self) -> View {
         View::noting_lists(Arc::clone(&self.engine), Arc::clone(&self.listed))
+    }
+
+    /// Returns a reader for lists that say where to look: what is decided on a row that they name is
+    /// decided on the row, which the transaction gets.
+    pub fn hints(&self) -> View {
+        View::new(Arc::clone(&self.engine))
     }
 
     /// Tells whether the commit will write anything.
@@ -420,6 +435,7 @@ impl Txn {
             }
         }
         batch.puts.extend(self.appends);
+        batch.floors = self.floors;
         batch.adds = self.adds;
         batch.events = self.events;
         batch

@@ -1,11 +1,11 @@
-//! Rules of counters: sums are exact, bounds hold, adds never conflict.
+//! Rules of counters: sums are exact, bounds and floors hold, adds never conflict.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use super::{Fixture, ROOM, count, tally};
-use crate::engine::{Add, Batch, Failure};
+use crate::engine::{Add, Batch, Failure, Floor};
 use crate::id::Uid;
 
 fn add(home: Uid, delta: i64, max: Option<i64>) -> Batch {
@@ -88,4 +88,26 @@ pub(super) async fn bound_counts_the_adds_of_the_group(mut fixture: Fixture) {
     let passed: Vec<bool> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(passed, [true, true, false, true, true, true, false]);
     assert_eq!(count(fixture.engine.as_ref(), &tally(1)).await, 5);
+}
+
+pub(super) async fn floor_is_a_conflict_once_the_sum_has_fallen(mut fixture: Fixture) {
+    fixture.engine.commit(add(ROOM, 4, None)).await.expect("unbounded");
+    let floored = |delta, min| {
+        let mut batch = add(ROOM, delta, None);
+        batch.floors.push(Floor { key: tally(1), min });
+        batch
+    };
+    fixture.engine.commit(floored(1, 5)).await.expect("its own add counts");
+    fixture.engine.commit(add(ROOM, 3, None)).await.expect("unbounded");
+    fixture.engine.commit(floored(0, 5)).await.expect("a sum that has grown is no conflict");
+    let group = vec![floored(0, 8), add(ROOM, -1, None), floored(0, 8), floored(1, 8)];
+    let answers = fixture.commit_grouped(group).await;
+    assert!(matches!(&answers[2], Err(Failure::Conflict(key)) if *key == tally(1)), "{answers:?}");
+    let passed: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(passed, [true, true, false, true]);
+    let mut missing = Batch::new("test", ROOM);
+    missing.floors.push(Floor { key: tally(2), min: 1 });
+    let answer = fixture.engine.commit(missing).await;
+    assert!(matches!(answer, Err(Failure::Conflict(_))), "a missing counter is zero: {answer:?}");
+    assert_eq!(count(fixture.engine.as_ref(), &tally(1)).await, 8);
 }

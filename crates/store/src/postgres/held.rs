@@ -36,14 +36,16 @@ fn add_key(keys: &mut Keys, table: &'static Table, key: &[u8]) {
 }
 
 /// Lists the counters that the group must hold: all that it changes if it bounds any, because
-/// those that are not bounded must not be locked after a bounded one that is greater.
+/// those that are not bounded must not be locked after a bounded one that is greater. One that only
+/// must not have fallen is held too.
 fn counters(group: &[Batch], needs: &Needs) -> BTreeSet<Key> {
     if needs.counters.is_empty() {
         return BTreeSet::new();
     }
     let adds = group.iter().flat_map(|batch| batch.adds.iter().map(|add| &add.key));
     let deletes = group.iter().flat_map(|batch| &batch.deletes);
-    adds.chain(deletes.filter(|key| key.table().kind == Kind::Counter)).cloned().collect()
+    let deletes = deletes.filter(|key| key.table().kind == Kind::Counter);
+    adds.chain(deletes).chain(&needs.counters).cloned().collect()
 }
 
 /// Begins a transaction, locks the homes and counters of a group and loads what is judged.
