@@ -33,7 +33,7 @@ use crate::messaging::channel_message::{CHANNEL_MESSAGE, ChannelMessage};
 use crate::messaging::channel_moderator::ChannelModerator;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
 use crate::messaging::session_place::MessagingSession;
-use crate::messaging::sub_channel::ElasticMember;
+use crate::messaging::sub_channel::{ElasticMember, SubChannel, SubChannelList};
 
 /// Rows of one read.
 const ROWS_PER_READ: usize = 1_000;
@@ -72,9 +72,9 @@ pub(crate) trait Proof: Record {
     /// The uids of resources without which this record has no meaning.
     fn refers_to(&self) -> Vec<Uid>;
 
-    /// The record without which this one must not be there.
-    fn beside(&self) -> Option<Key> {
-        None
+    /// The records without which this one must not be there.
+    fn beside(&self) -> Vec<Key> {
+        Vec::new()
     }
 
     /// The uid that others refer to, if this record is a resource.
@@ -167,6 +167,8 @@ impl Check {
         self.records::<ChannelFlow>().await?;
         self.records::<access_key::Row>().await?;
         self.records::<Channel>().await?;
+        self.records::<SubChannelList>().await?;
+        self.records::<SubChannel>().await?;
         self.records::<AppInstanceAdmin>().await?;
         self.records::<ChannelMembership>().await?;
         self.records::<ElasticMember>().await?;
@@ -213,7 +215,8 @@ impl Check {
                     Ok(record) => {
                         self.record(row, &record);
                         record.indexes(&mut indexes);
-                        beside.extend(record.beside().map(|key| (record.key(), key)));
+                        let others = record.beside().into_iter();
+                        beside.extend(others.map(|key| (record.key(), key)));
                     }
                     Err(_) => self.find(R::TABLE, &row.key, "the value must be readable"),
                 }

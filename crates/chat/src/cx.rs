@@ -13,7 +13,6 @@ use wire::event::EventIds;
 use crate::error::{Error, Result};
 use crate::ids::{self, MessageIds};
 use crate::limits::{Quota, Quotas};
-use crate::messaging::sub_channel::Latest;
 use crate::principal::{Kind, Principal};
 use crate::unserved::Unserved;
 
@@ -32,7 +31,6 @@ pub(crate) struct Place {
     pub(crate) resume_window_ms: u64,
     pub(crate) quotas: Quotas,
     pub(crate) unserved: Arc<Unserved>,
-    pub(crate) latest_sub_channels: Latest,
 }
 
 /// The live user or bot in whose name a request is made.

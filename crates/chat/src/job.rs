@@ -95,11 +95,11 @@ impl Proof for Job {
         Vec::new()
     }
 
-    fn beside(&self) -> Option<Key> {
+    fn beside(&self) -> Vec<Key> {
         match &self.task {
-            Task::Expire(expiring) => Some(expiring.record_key()),
+            Task::Expire(expiring) => vec![expiring.record_key()],
             // The app instance or channel of the latter may have been deleted since.
-            Task::Purge(_) | Task::Retain(_) | Task::Balance(_) => None,
+            Task::Purge(_) | Task::Retain(_) | Task::Balance(_) => Vec::new(),
         }
     }
 

@@ -48,7 +48,6 @@ pub use messaging::session_place::SessionPlace;
 pub use policy::Scope;
 
 use ids::MessageIds;
-use messaging::sub_channel::Latest;
 
 /// The settings of a store: whose it is, and the keys that its page tokens and message ids depend on.
 const REGION_ACCOUNT: &str = "region_account";
@@ -178,7 +177,6 @@ impl Chat {
             resume_window_ms: options.resume_window_ms,
             quotas: options.quotas,
             unserved: Arc::default(),
-            latest_sub_channels: Latest::default(),
         };
         Ok(Self(Arc::new(Inner {
             store,

@@ -62,8 +62,8 @@ pub(crate) const ELASTIC_CHANNELS: Quota =
 /// Sub-channels of an elastic channel (service quotas page).
 pub(crate) const SUB_CHANNELS: Quota =
     Quota { label: "sub_channels", max: 100, noun: "sub-channels in the elastic channel" };
-/// Sub-channels of an elastic channel, whatever the quota (ours): they stand in its record, and one
-/// batch tells all of them of its end.
+/// Sub-channels of an elastic channel, whatever the quota (ours): one row lists them, and one batch
+/// tells all of them of its end.
 pub(crate) const SUB_CHANNELS_MAX: i64 = 500;
 /// Members of a sub-channel (service quotas page).
 pub(crate) const SUB_CHANNEL_MEMBERSHIPS: Quota =
@@ -236,6 +236,8 @@ pub(crate) const BALANCE_REST_MS: i64 = 60 * 1_000;
 /// How far above its minimum a sub-channel is judged when somebody leaves: those who leave at the
 /// same moment do not see each other.
 pub(crate) const BALANCE_LEAVES_AT_ONCE: i64 = 256;
+/// Sub-channels that a join or a step of balancing looks at before it chooses one that has room.
+pub(crate) const SUB_CHANNELS_PER_LOOK: usize = 8;
 /// Members among whom a step of balancing looks for a plain one.
 pub(crate) const BALANCE_KEYS_PER_STEP: usize = 16;
 /// Due jobs that are counted for the figures: from there on it is not the number that matters.

@@ -19,7 +19,7 @@ pub(crate) mod sub_channel;
 
 use store::Table;
 
-pub(crate) static TABLES: [&Table; 18] = [
+pub(crate) static TABLES: [&Table; 21] = [
     &channel::CHANNEL,
     &channel::CHANNEL_BY_PRIVACY,
     &channel::CHANNEL_BY_FLOW,
@@ -37,5 +37,8 @@ pub(crate) static TABLES: [&Table; 18] = [
     &channel_message::CHANNEL_MESSAGE,
     &channel_message::CHANNEL_MESSAGE_BY_FOREIGN_ID,
     &sub_channel::ELASTIC_MEMBER,
+    &sub_channel::SUB_CHANNEL,
+    &sub_channel::SUB_CHANNEL_BY_USE,
+    &sub_channel::SUB_CHANNEL_LIST,
     &session_place::MESSAGING_SESSION,
 ];

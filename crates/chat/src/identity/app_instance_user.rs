@@ -71,8 +71,8 @@ impl Proof for AppInstanceUser {
         vec![self.app_instance]
     }
 
-    fn beside(&self) -> Option<Key> {
-        Some(self.expiration.as_ref()?.job_key(self.uid))
+    fn beside(&self) -> Vec<Key> {
+        self.expiration.iter().map(|expiration| expiration.job_key(self.uid)).collect()
     }
 
     fn uid(&self) -> Option<Uid> {

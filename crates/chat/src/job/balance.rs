@@ -1,11 +1,14 @@
 //! The steps of balancing: one member of an elastic channel is moved, or one sub-channel changes its
 //! state or goes.
 //!
-//! Invariants: the state in the channel's record says what a step does, and the commit checks the
+//! Invariants: the state in the sub-channel's record says what a step does, and the commit checks the
 //! record, so that a step of whatever job goes on where the last one ended; a step judges the counts
-//! as they are now, and bounds what it adds; moderators are never moved. A sub-channel is removed
-//! when nobody is in it: it takes nobody since it began to drain. What was said in it goes with a
-//! purge of its own.
+//! as they are now, and bounds what it adds; it looks at a few sub-channels, however many there are;
+//! moderators are never moved. A sub-channel is removed when nobody is in it: it takes nobody since it
+//! began to drain. What was said in it goes with a purge of its own.
+
+mod fill;
+mod judge;
 
 use serde::{Deserialize, Serialize};
 use store::{Direction, Key, Parts, Range, Record, Txn, Uid, View};
@@ -21,7 +24,7 @@ use crate::messaging::channel_membership::{
     CHANNEL_MEMBERSHIP, ChannelMembership, expel, transfer,
 };
 use crate::messaging::channel_moderator;
-use crate::messaging::sub_channel::{Counts, Elastic};
+use crate::messaging::sub_channel::{self, Elastic, Place, State, SubChannel, SubChannelList, Use};
 
 /// Whose sub-channel the job's uid is, and how far the job is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +36,18 @@ pub(crate) struct Balance {
     pub(crate) cursor: Cursor,
 }
 
-/// Where the search for the next plain member goes on; losing it costs nothing but reads.
+/// Where the job goes on; losing it costs nothing but reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
-    /// The sub-channel that is searched, and the moderator that was passed last.
-    #[serde(default)]
+    /// The sub-channel whose members are looked through, and the moderator that was passed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     passed: Option<(Uid, Uid)>,
-    /// Those in which no plain member was found.
-    #[serde(default)]
-    spent: Vec<Uid>,
+    /// How far the search for a sub-channel that gives members is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lap: Option<fill::Lap>,
+    /// How far the judgement of a small sub-channel is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judgement: Option<judge::Judgement>,
 }
 
 /// What the next members of a sub-channel are.
@@ -70,27 +76,28 @@ pub(super) async fn step(
     let channel = Channel::key_of(balance.app_instance, &balance.channel_id);
     tx.load(&[instance.clone(), channel.clone()]).await?;
     let channel: Option<Channel> = tx.get(&channel).await?;
-    let channel = channel.filter(|channel| channel.uid == balance.channel);
-    let Some(channel) = channel.filter(|channel| channel.homes().contains(&job.uid)) else {
+    let Some(channel) = channel.filter(|channel| channel.uid == balance.channel) else {
         return Ok(());
     };
-    let Some(elastic) = channel.elastic.clone().filter(|_| channel.uid != job.uid) else {
-        return Ok(());
-    };
+    let Some(elastic) = channel.elastic.clone() else { return Ok(()) };
     if !tx.exists(&instance).await? {
         return Ok(());
     }
-    let counts = Counts::of(tx, &elastic).await?;
-    let (sub_channel, cursor) = (job.uid, balance.cursor.clone());
-    let mut step = Step { cx, view, tx, balance, channel, elastic, counts, sub_channel };
-    if step.elastic.is_draining(sub_channel) {
-        step.drain(cursor).await
-    } else if step.elastic.is_filling(sub_channel) {
-        step.fill(cursor).await
-    } else {
-        step.judge();
-        Ok(())
+    let Some(own) = checked(tx, channel.uid, job.uid).await? else { return Ok(()) };
+    let (state, cursor) = (own.record.state, balance.cursor.clone());
+    let mut step = Step { cx, view, tx, balance, channel, elastic, own };
+    match state {
+        State::Draining => step.drain(cursor).await,
+        State::Filling => step.fill(cursor).await,
+        State::Active => step.judge(cursor).await,
     }
+}
+
+/// Looks at a sub-channel; the commit checks its record.
+async fn checked(tx: &mut Txn, channel: Uid, uid: Uid) -> Result<Option<Place>> {
+    let place = sub_channel::look_at(tx, channel, &[uid]).await?.pop();
+    tx.exists(&SubChannel::key_of(channel, uid)).await?;
+    Ok(place)
 }
 
 struct Step<'a> {
@@ -99,41 +106,23 @@ struct Step<'a> {
     tx: &'a mut Txn,
     balance: &'a Balance,
     channel: Channel,
-    /// The channel's own, as the step leaves it.
     elastic: Elastic,
-    counts: Counts,
-    sub_channel: Uid,
+    /// The job's own sub-channel.
+    own: Place,
 }
 
 impl Step<'_> {
-    /// Begins to drain a sub-channel that is too small, if the others have room: the job's own, or one
-    /// that waits for the place that became free in it.
-    fn judge(&mut self) {
-        let own = self.sub_channel;
-        if let Some(goes) = self.counts.dispensable(&self.elastic, own) {
-            self.elastic.start_draining(goes);
-            self.put_channel();
-            self.tx.hold(goes);
-            self.put(goes, self.cx.now_ms, Cursor::default());
-        } else if self.counts.is_small(&self.elastic, own) {
-            self.tx.set_home(own);
-            self.rest();
-        }
-    }
-
     /// Moves one member out of the sub-channel, then the moderators, then removes it.
     async fn drain(&mut self, cursor: Cursor) -> Result<()> {
-        let from = self.sub_channel;
+        let from = self.own.record.uid;
         match self.look(from, &cursor).await? {
             Found::Plain(membership) => {
-                let Some(to) = self.counts.taker(&self.elastic, from) else {
+                let Some(to) = self.taker().await? else {
                     // Others came into the places that were there.
-                    self.elastic.stop_draining(from);
-                    self.put_channel();
-                    self.rest();
+                    self.stay();
                     return Ok(());
                 };
-                transfer(self.cx, self.tx, &self.channel, &membership, to).await?;
+                self.transfer(&membership, to).await?;
                 self.go_on(cursor);
             }
             Found::Moderators(last) => {
@@ -148,8 +137,61 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Returns the sub-channel that takes the next member of one that is draining: the fullest that
+    /// has room, of the first few that may have some.
+    async fn taker(&mut self) -> Result<Option<Place>> {
+        let (target, mut after) = (self.elastic.target(), None);
+        loop {
+            let uses = (Use::Filling, Some(Use::Draining));
+            let found = sub_channel::find(self.view, self.channel.uid, uses, after).await?;
+            let places = sub_channel::look_at(self.tx, self.channel.uid, &found.uids).await?;
+            let (full, open): (Vec<Place>, Vec<Place>) =
+                places.into_iter().partition(|place| place.count >= target);
+            for place in full {
+                self.close(place).await?;
+            }
+            if let Some(fullest) = open.into_iter().max_by_key(|place| place.count) {
+                let taker = checked(self.tx, self.channel.uid, fullest.record.uid).await?;
+                return Ok(taker.filter(|taker| taker.record.state != State::Draining));
+            }
+            after = found.next;
+            if after.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Marks a sub-channel that was found to be full, so that it is not looked at again.
+    async fn close(&mut self, place: Place) -> Result<()> {
+        let uid = place.record.uid;
+        if let Some(mut place) = checked(self.tx, self.channel.uid, uid).await?
+            && place.record.state != State::Draining
+        {
+            place.record.close(self.tx, self.elastic.target());
+        }
+        Ok(())
+    }
+
+    /// Moves a plain member, whose membership was got, into a sub-channel whose record was.
+    async fn transfer(&mut self, membership: &ChannelMembership, mut to: Place) -> Result<()> {
+        transfer(self.cx, self.tx, &self.channel, membership, to.record.uid).await?;
+        if to.count + 1 >= self.elastic.target() {
+            to.record.close(self.tx, self.elastic.target());
+        }
+        Ok(())
+    }
+
+    /// Lets a sub-channel that was to go stay, until others have room for its members.
+    fn stay(&mut self) {
+        self.own.record.state = State::Active;
+        self.own.record.is_waiting = true;
+        self.tx.set_home(self.own.record.uid);
+        self.own.record.put(self.tx);
+        self.rest();
+    }
+
     async fn expel(&mut self, member: Uid, cursor: Cursor) -> Result<()> {
-        let from = self.sub_channel;
+        let from = self.own.record.uid;
         let key = ChannelMembership::key_of(from, member);
         let is_moderator = channel_moderator::is(self.tx, self.channel.uid, member).await?;
         self.tx.set_home(from);
@@ -167,36 +209,24 @@ impl Step<'_> {
     }
 
     async fn remove(&mut self) -> Result<()> {
-        let from = self.sub_channel;
-        // A message that is sent meanwhile makes this commit a conflict.
-        let home = self.tx.get_entry(&Key::home(from)).await?.map(|home| home.home());
-        self.elastic.remove(from, home.and_then(|home| home.last_message_ms));
-        self.put_channel();
-        self.tx.emit(event::internal(Effect::ChannelGone { channel: from }));
-        job::purge(self.cx, self.tx, Doomed::SubChannel, from);
-        Ok(())
-    }
-
-    /// Moves one member of the fullest sub-channel into the new one, until they are even.
-    async fn fill(&mut self, mut cursor: Cursor) -> Result<()> {
-        let into = self.sub_channel;
-        let Some(from) = self.counts.giver(&self.elastic, into, &cursor.spent) else {
-            self.elastic.stop_filling(into);
-            self.put_channel();
-            if self.counts.is_small(&self.elastic, into) {
-                self.rest();
-            }
+        let from = self.own.record.uid;
+        let list = SubChannelList::of(self.tx, &self.channel).await?;
+        let Some(mut list) = list.filter(|list| list.sub_channels.len() > 1) else {
+            // All were to go, and this is the last one.
+            self.own.record.state = State::Active;
+            self.tx.set_home(from);
+            self.own.record.put(self.tx);
             return Ok(());
         };
-        self.tx.set_home(into);
-        match self.look(from, &cursor).await? {
-            Found::Plain(membership) => {
-                transfer(self.cx, self.tx, &self.channel, &membership, into).await?;
-            }
-            Found::Moderators(last) => cursor.passed = Some((from, last)),
-            Found::Nobody => cursor.spent.push(from),
-        }
-        self.go_on(cursor);
+        self.tx.set_home(self.channel.uid);
+        self.tx.hold(from);
+        // A message that is sent meanwhile makes this commit a conflict.
+        let home = self.tx.get_entry(&Key::home(from)).await?.map(|home| home.home());
+        list.remove(from, home.and_then(|home| home.last_message_ms));
+        self.tx.put(&list);
+        self.own.record.remove(self.tx);
+        self.tx.emit(event::internal(Effect::ChannelGone { channel: from }));
+        job::purge(self.cx, self.tx, Doomed::SubChannel, from);
         Ok(())
     }
 
@@ -236,21 +266,14 @@ impl Step<'_> {
         Ok(rows.iter().filter_map(|row| member(&row.key)).collect())
     }
 
-    /// Puts the channel with its other states, and holds the sub-channel still for it.
-    fn put_channel(&mut self) {
-        self.tx.set_home(self.channel.uid);
-        self.channel.elastic = Some(self.elastic.clone());
-        self.tx.put(&self.channel);
-    }
-
     fn go_on(&mut self, cursor: Cursor) {
-        self.put(self.sub_channel, self.cx.now_ms, cursor);
+        self.put(self.own.record.uid, self.cx.now_ms, cursor);
     }
 
     /// Judges again later: places may become free.
     fn rest(&mut self) {
         let due_ms = job::slot_ms(self.cx.now_ms, BALANCE_REST_MS);
-        self.put(self.sub_channel, due_ms, Cursor::default());
+        self.put(self.own.record.uid, due_ms, Cursor::default());
     }
 
     fn put(&mut self, uid: Uid, due_ms: i64, cursor: Cursor) {

@@ -14,6 +14,7 @@ use crate::identity::app_instance::AppInstance;
 use crate::identity::app_instance_user::{self, AppInstanceUser};
 use crate::job::{Expiring, Job};
 use crate::messaging::channel::{self, Channel};
+use crate::messaging::sub_channel::{self, SubChannelList};
 
 /// Fills `tx` with what becomes of the resource whose job was got.
 pub(super) async fn step(cx: &Cx, tx: &mut Txn, job: &Job, expiring: &Expiring) -> Result<()> {
@@ -37,7 +38,8 @@ pub(super) async fn step(cx: &Cx, tx: &mut Txn, job: &Job, expiring: &Expiring) 
 
 async fn of_channel(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
     // A message that is sent meanwhile makes this commit a conflict.
-    let homes: Vec<Key> = channel.homes().into_iter().map(Key::home).collect();
+    let homes = sub_channel::homes(tx, &channel).await?;
+    let homes: Vec<Key> = homes.into_iter().map(Key::home).collect();
     tx.load(&homes).await?;
     let mut last: Option<HomeRow> = None;
     for key in &homes {
@@ -45,7 +47,8 @@ async fn of_channel(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
         last = last.into_iter().chain(home).max_by_key(|home| home.last_message_ms);
     }
     // A sub-channel that balancing removed took its messages with it.
-    if let Some(gone_ms) = channel.elastic.as_ref().and_then(|own| own.gone_message_ms) {
+    let list = SubChannelList::of(tx, &channel).await?;
+    if let Some(gone_ms) = list.and_then(|list| list.gone_message_ms) {
         let last = last.get_or_insert_default();
         last.last_message_ms = last.last_message_ms.max(Some(gone_ms));
     }
@@ -59,8 +62,7 @@ async fn of_channel(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
     }
     // Nobody is left to be told.
     tx.set_home(channel.uid);
-    channel::remove(cx, tx, &channel);
-    Ok(())
+    channel::remove(cx, tx, &channel).await
 }
 
 async fn of_user(cx: &Cx, tx: &mut Txn, mut user: AppInstanceUser) -> Result<()> {

@@ -28,7 +28,7 @@ use crate::messaging::channel_membership::{
 use crate::messaging::channel_message::{CHANNEL_MESSAGE, CHANNEL_MESSAGE_BY_FOREIGN_ID};
 use crate::messaging::channel_moderator::{self, CHANNEL_MODERATOR_BY_MODERATOR, ChannelModerator};
 use crate::messaging::session_place::MESSAGING_SESSION;
-use crate::messaging::sub_channel::{ELASTIC_MEMBER, ElasticMember};
+use crate::messaging::sub_channel::{ELASTIC_MEMBER, ElasticMember, SubChannel};
 
 /// Rows that go or come with one record at most: itself, its index rows, what is beside it, the counters
 /// or the job, the departure. A hidden membership has the most of them.
@@ -73,6 +73,7 @@ impl Below<'_> {
             && self.elastic_members(cx).await?
             && self.records(channel_moderator::remove).await?
             && self.records(channel_ban::remove).await?
+            && self.records(|tx: &mut Txn, record: &SubChannel| record.remove(tx)).await?
             && self.messages().await?;
         self.own(all).await
     }
@@ -122,10 +123,6 @@ impl Below<'_> {
     /// and a flow may go in one batch, but the flow's counter goes in a later one.
     async fn app_instance(&mut self, cx: &Cx) -> Result<Left> {
         self.tx.set_home(self.uid);
-        let channel = |tx: &mut Txn, channel: &Channel| {
-            tx.hold(channel.uid);
-            channel::remove(cx, tx, channel);
-        };
         let flow = |tx: &mut Txn, flow: &ChannelFlow| {
             tx.hold(flow.uid);
             channel_flow::remove(cx, tx, flow);
@@ -139,12 +136,24 @@ impl Below<'_> {
             app_instance_bot::remove(cx, tx, bot);
         };
         let all = self.records::<AppInstanceAdmin>(app_instance_admin::remove).await?
-            && self.records(channel).await?
+            && self.channels(cx).await?
             && self.records(flow).await?
             && self.records(user).await?
             && self.records(bot).await?
             && self.access_keys().await?;
         self.own(all).await
+    }
+
+    /// Removes channels, and leaves what is below each to a purge of its own.
+    async fn channels(&mut self, cx: &Cx) -> Result<bool> {
+        let (keys, is_all) = self.some::<Channel>().await?;
+        for key in &keys {
+            if let Some(channel) = self.tx.get::<Channel>(key).await? {
+                self.tx.hold(channel.uid);
+                channel::remove(cx, self.tx, &channel).await?;
+            }
+        }
+        Ok(is_all)
     }
 
     /// Takes the user or bot out of one channel, whose home gives order to what its members hear;
@@ -216,16 +225,24 @@ impl Below<'_> {
     /// Removes records whose keys begin with the uid, as many as there is room for, and tells
     /// whether that was all of them.
     async fn records<R: Record>(&mut self, remove: impl Fn(&mut Txn, &R)) -> Result<bool> {
-        let limit = self.room / ROWS_PER_RECORD_MAX;
-        let keys = self.keys(R::TABLE, limit).await?;
-        self.room -= keys.len() * ROWS_PER_RECORD_MAX;
-        self.tx.load(&keys).await?;
+        let (keys, is_all) = self.some::<R>().await?;
         for key in &keys {
             if let Some(record) = self.tx.get::<R>(key).await? {
                 remove(self.tx, &record);
             }
         }
-        Ok(keys.len() < limit)
+        Ok(is_all)
+    }
+
+    /// Reads records whose keys begin with the uid, as many as there is room for, and tells whether
+    /// those are all.
+    async fn some<R: Record>(&mut self) -> Result<(Vec<Key>, bool)> {
+        let limit = self.room / ROWS_PER_RECORD_MAX;
+        let keys = self.keys(R::TABLE, limit).await?;
+        self.room -= keys.len() * ROWS_PER_RECORD_MAX;
+        self.tx.load(&keys).await?;
+        let is_all = keys.len() < limit;
+        Ok((keys, is_all))
     }
 
     /// Removes the keys that may act for the uid, and tells whether those were all.

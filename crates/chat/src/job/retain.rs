@@ -14,7 +14,7 @@ use crate::identity::app_instance::AppInstance;
 use crate::job::{self, Job, Task};
 use crate::limits::{RETENTION_CHANNELS_PER_STEP, STEP_ROWS_MAX};
 use crate::messaging::channel::{CHANNEL, Channel};
-use crate::messaging::channel_message;
+use crate::messaging::{channel_message, sub_channel};
 
 /// How far the job is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,10 +67,9 @@ async fn purge(
     let channels = rows.iter().map(Entry::decode::<Channel>);
     let channels = channels.collect::<std::result::Result<Vec<_>, _>>()?;
     // The messages of an elastic channel are below its sub-channels.
-    let homes = channels.iter().enumerate();
-    let homes: Vec<(usize, Uid)> = homes
-        .flat_map(|(index, channel)| channel.homes().into_iter().map(move |home| (index, home)))
-        .collect();
+    let homes = sub_channel::homes_of_all(view, &channels).await?.into_iter().enumerate();
+    let homes: Vec<(usize, Uid)> =
+        homes.flat_map(|(index, homes)| homes.into_iter().map(move |home| (index, home))).collect();
     let old: Vec<Range> =
         homes.iter().map(|(_, home)| channel_message::before(*home, before_ms)).collect();
     let firsts = view.lists(&old, 1, Direction::Forward).await?;

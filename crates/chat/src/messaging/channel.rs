@@ -37,7 +37,7 @@ use crate::identity::{app_instance, tags};
 use crate::job::{self, Doomed};
 use crate::messaging::channel_membership::{self, ChannelMembership};
 use crate::messaging::channel_moderator;
-use crate::messaging::sub_channel::Elastic;
+use crate::messaging::sub_channel::{self, Elastic, SubChannelList};
 use crate::page::Walk;
 use crate::principal::{self, Principal};
 use crate::{Chat, ids, limits};
@@ -79,7 +79,7 @@ pub(crate) struct Channel {
     pub(crate) flow: Option<Uid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expiration: Option<Expiration>,
-    /// The sub-channels of an elastic channel; nothing in an ordinary one.
+    /// What makes it an elastic channel; nothing in an ordinary one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) elastic: Option<Elastic>,
     /// The sub-channel that a request looks at; see `sub_channel::select`.
@@ -117,16 +117,13 @@ impl Proof for Channel {
         [Some(self.app_instance), self.flow].into_iter().flatten().collect()
     }
 
-    fn beside(&self) -> Option<Key> {
-        Some(self.expiration.as_ref()?.job_key(self.uid))
+    fn beside(&self) -> Vec<Key> {
+        let job = self.expiration.iter().map(|expiration| expiration.job_key(self.uid));
+        job.chain(self.elastic.iter().map(|_| SubChannelList::key_of(self.uid))).collect()
     }
 
     fn uid(&self) -> Option<Uid> {
         Some(self.uid)
-    }
-
-    fn parts(&self) -> Vec<Uid> {
-        self.elastic.as_ref().map(|elastic| elastic.sub_channels.clone()).unwrap_or_default()
     }
 }
 
@@ -228,42 +225,51 @@ pub(crate) async fn require(cx: &Cx, tx: &mut Txn, arn: &str) -> Result<Channel>
 }
 
 /// Removes a channel that was got, and leaves what is below it to a job.
-pub(crate) fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) {
+pub(crate) async fn remove(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<()> {
     tx.delete(channel);
     tx.add(limits::CHANNELS.key(channel.app_instance), -1, None);
     if let Some(flow) = channel.flow {
         tx.add(limits::uses_key(flow), -1, None);
     }
     crate::expiration::forget(tx, channel.uid, channel.expiration.as_ref());
-    if let Some(elastic) = &channel.elastic {
+    if channel.elastic.is_some() {
         tx.add(limits::ELASTIC_CHANNELS.key(channel.app_instance), -1, None);
-        for &uid in &elastic.sub_channels {
+    }
+    if let Some(list) = SubChannelList::of(tx, channel).await? {
+        tx.delete(&list);
+        for uid in list.sub_channels {
             // Joins and sends there belong to its home, and have checked that the channel is there.
             tx.hold(uid);
             job::purge(cx, tx, Doomed::SubChannel, uid);
         }
     }
     job::purge(cx, tx, Doomed::Channel, channel.uid);
+    Ok(())
 }
 
 /// Deletes a channel that was got, and tells its members.
 pub(crate) async fn delete(cx: &Cx, tx: &mut Txn, channel: &Channel) -> Result<()> {
     let home = tx.peek_entry(&Key::home(channel.uid)).await?.map(|home| home.home());
     tx.set_home(channel.uid);
-    remove(cx, tx, channel);
     let payload = channel.described(cx, home.as_ref());
-    tell(tx, channel, event::Kind::DeleteChannel, &payload);
-    Ok(())
+    tell(tx, channel, event::Kind::DeleteChannel, &payload).await?;
+    remove(cx, tx, channel).await
 }
 
 /// Tells everybody in a channel of it, in whichever of its sub-channels; the last time when it is
 /// gone.
-pub(crate) fn tell(tx: &mut Txn, channel: &Channel, kind: event::Kind, payload: &Described) {
-    for home in channel.homes() {
+pub(crate) async fn tell(
+    tx: &mut Txn,
+    channel: &Channel,
+    kind: event::Kind,
+    payload: &Described,
+) -> Result<()> {
+    for home in sub_channel::homes(tx, channel).await? {
         let effect =
             (kind == event::Kind::DeleteChannel).then_some(Effect::ChannelGone { channel: home });
         tx.emit(event::channel(Audience::Members(home), kind, payload.clone(), effect));
     }
+    Ok(())
 }
 
 impl Handle<CreateChannel> for Chat {
@@ -305,6 +311,7 @@ impl Handle<CreateChannel> for Chat {
         tx.hold(app_instance);
         channel.set_expiration(tx, input.expiration_settings.as_ref(), None);
         tx.put(&channel);
+        sub_channel::found(cx, tx, &channel).await?;
         tags::attach(cx, tx, channel.uid, input.tags.as_deref().map(tags::of_messaging))?;
         tx.add(limits::CHANNELS.key(app_instance), 1, Some(cx.max(&limits::CHANNELS)));
         if channel.elastic.is_some() {

@@ -29,7 +29,7 @@ use crate::history;
 use crate::messaging::channel::{self, Channel};
 use crate::messaging::channel_membership_preferences::ChannelMembershipPreferences;
 use crate::messaging::channel_read_marker::ChannelReadMarker;
-use crate::messaging::sub_channel::{self, Assignment, ElasticMember, assign};
+use crate::messaging::sub_channel::{self, Assignment, ElasticMember, SubChannel, assign};
 use crate::messaging::{channel_ban, channel_moderator};
 use crate::principal::{self, Principal};
 use crate::{Chat, limits};
@@ -103,8 +103,9 @@ impl Proof for ChannelMembership {
         vec![self.home(), self.member.uid]
     }
 
-    fn beside(&self) -> Option<Key> {
-        self.sub_channel.map(|_| ElasticMember::key_of(self.channel, self.member.uid))
+    fn beside(&self) -> Vec<Key> {
+        let elastic = self.sub_channel.iter();
+        elastic.map(|_| ElasticMember::key_of(self.channel, self.member.uid)).collect()
     }
 }
 
@@ -199,15 +200,6 @@ pub(crate) async fn type_of(
     Ok(membership.map(|membership| membership.r#type))
 }
 
-/// Names the home of what is put into the sub-channels that were assigned, and puts the channel if
-/// it has got another one or keeps one.
-fn set_home(tx: &mut Txn, channel: &Channel, assignment: &Assignment) {
-    tx.set_home(if assignment.has_changed { channel.uid } else { channel.home() });
-    if assignment.has_changed {
-        tx.put(channel);
-    }
-}
-
 /// Puts a membership that is not there yet and tells those who are to know.
 pub(crate) async fn enter(
     cx: &Cx,
@@ -277,9 +269,12 @@ pub(crate) async fn leave_all(
     tx.set_home(if let [home] = homes[..] { home } else { channel.uid });
     let mut count = 0;
     let rows = |home: &Uid| {
-        let counter = limits::SUB_CHANNEL_MEMBERSHIPS.key(*home);
-        let counter = channel.elastic.is_some().then_some(counter);
-        [Some(ChannelMembership::key_of(*home, member)), counter].into_iter().flatten()
+        let mut keys = vec![ChannelMembership::key_of(*home, member)];
+        if channel.elastic.is_some() {
+            keys.extend([SubChannel::key_of(channel.uid, *home), sub_channel::count_key(*home)]);
+            keys.push(limits::SUB_CHANNELS.key(channel.uid));
+        }
+        keys
     };
     tx.load(&homes.iter().flat_map(rows).collect::<Vec<Key>>()).await?;
     for home in homes {
@@ -382,7 +377,9 @@ impl Handle<CreateChannelMembership> for Chat {
             let mut assignment = Assignment::default();
             let wanted = (input.r#type, sub_channel_id);
             assign(cx, tx, &mut channel, &mut assignment, member.uid, wanted).await?;
-            set_home(tx, &channel, &assignment);
+            assignment.finish(tx, &channel).await?;
+            // The channel's list of its sub-channels belongs to its own home.
+            tx.set_home(if assignment.has_grown { channel.uid } else { channel.home() });
         } else if exists {
             return Err(already_member());
         } else {
@@ -412,7 +409,7 @@ impl Handle<DeleteChannelMembership> for Chat {
         input: &DeleteChannelMembershipRequest,
     ) -> Result<Reply<()>> {
         let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
+        sub_channel::select(cx, tx, &mut channel, input.sub_channel_id.as_deref()).await?;
         let member = principal::find(cx, tx, channel.app_instance, &input.member_arn).await?;
         let actor = cx.actor()?.principal.uid;
         let himself = member.as_ref().is_some_and(|member| member.uid == actor);

@@ -68,8 +68,8 @@ impl Proof for ChannelMembershipPreferences {
         vec![self.channel, self.member]
     }
 
-    fn beside(&self) -> Option<Key> {
-        Some(ChannelMembership::key_of(self.channel, self.member))
+    fn beside(&self) -> Vec<Key> {
+        vec![ChannelMembership::key_of(self.channel, self.member)]
     }
 }
 

@@ -304,7 +304,7 @@ async fn open(
     message_id: &str,
 ) -> Result<(Channel, Option<ChannelMessage>)> {
     let mut channel = channel::require(cx, tx, channel_arn).await?;
-    sub_channel::select(&mut channel, sub_channel_id);
+    sub_channel::select(cx, tx, &mut channel, sub_channel_id).await?;
     let home = channel.home();
     let stamp = match cx.place.message_ids.stamp(home, message_id) {
         Some(stamp) => Some(stamp),
@@ -388,7 +388,7 @@ impl Handle<ListChannelMessages> for Chat {
         input: &ListChannelMessagesRequest,
     ) -> Result<Reply<ListChannelMessagesResponse>> {
         let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
+        sub_channel::select(cx, tx, &mut channel, input.sub_channel_id.as_deref()).await?;
         access::require(cx, tx, Action::ReadMessages, &channel).await?;
         sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let reader = cx.actor()?.principal.uid;

@@ -59,8 +59,8 @@ impl Proof for ChannelReadMarker {
         vec![self.channel, self.member]
     }
 
-    fn beside(&self) -> Option<Key> {
-        Some(ChannelMembership::key_of(self.channel, self.member))
+    fn beside(&self) -> Vec<Key> {
+        vec![ChannelMembership::key_of(self.channel, self.member)]
     }
 
     fn placed(&self) -> Option<(Uid, Stamp, Marks)> {

@@ -1,17 +1,17 @@
 //! Sub-channels: the parts of an elastic channel in which its members and messages are.
 //!
-//! The channel's record names them, since every request reads it and each of its changes is checked
-//! by whoever read it. The uid of a sub-channel is the home of its messages and memberships, as an
+//! Each has a small record of its own (`rows.rs`), so that what a request costs does not depend on how
+//! many there are. The uid of a sub-channel is the home of its messages and memberships, as an
 //! ordinary channel's own uid is. Invariants: a plain member is in one of them, and in none that is
 //! fuller than the channel wants; a moderator is in those that he chose; the last one stays.
 
 mod assignment;
 mod balance;
-mod latest;
 mod member;
+mod rows;
 
 use serde::{Deserialize, Serialize};
-use store::{Key, Txn, Uid, View};
+use store::{Direction, Key, Range, Txn, Uid, View};
 use wire::messaging::{
     ChannelMode, CreateChannelRequest, ElasticChannelConfiguration, ListSubChannels,
     ListSubChannelsRequest, ListSubChannelsResponse, SubChannelSummary,
@@ -22,13 +22,17 @@ use crate::cx::Cx;
 use crate::dispatch::{Handle, Reply};
 use crate::error::{Error, Result};
 use crate::messaging::channel::{self, Channel};
-use crate::page::Page;
+use crate::messaging::channel_membership::ChannelMembership;
+use crate::page::Walk;
 use crate::{Chat, ids, limits};
 
 pub(crate) use assignment::{Assignment, assign};
-pub(crate) use balance::{Counts, note_leave};
-pub(crate) use latest::Latest;
+pub(crate) use balance::{UNEVEN_MAX, is_alone, note_leave};
 pub(crate) use member::{ELASTIC_MEMBER, ElasticMember};
+pub(crate) use rows::{
+    Place, SUB_CHANNEL, SUB_CHANNEL_BY_USE, SUB_CHANNEL_LIST, State, SubChannel, SubChannelList,
+    Use, behind, count_key, find, found, homes, homes_of_all, look_at,
+};
 
 /// What makes a channel an elastic one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,21 +40,10 @@ pub(crate) struct Elastic {
     maximum_sub_channels: i32,
     target_memberships: i32,
     minimum_percentage: i32,
-    /// The live ones, in the order in which they came.
-    pub(crate) sub_channels: Vec<Uid>,
-    /// Those of them that members are moved into; see `balance.rs`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    filling: Vec<Uid>,
-    /// Those of them that members are moved out of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    draining: Vec<Uid>,
-    /// The time of the last message in any that is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) gone_message_ms: Option<u64>,
 }
 
 impl Elastic {
-    /// Returns what the request asks for, with its first sub-channel; nothing for an ordinary channel.
+    /// Returns what the request asks for; nothing for an ordinary channel.
     ///
     /// # Errors
     /// BadRequest when the rest of the request does not go with it, ResourceLimitExceeded when it asks
@@ -77,10 +70,6 @@ impl Elastic {
             maximum_sub_channels: wanted.maximum_sub_channels,
             target_memberships: wanted.target_memberships_per_sub_channel,
             minimum_percentage: wanted.minimum_membership_percentage,
-            sub_channels: vec![cx.new_uid()],
-            filling: Vec::new(),
-            draining: Vec::new(),
-            gone_message_ms: None,
         }))
     }
 
@@ -90,6 +79,11 @@ impl Elastic {
             target_memberships_per_sub_channel: self.target_memberships,
             minimum_membership_percentage: self.minimum_percentage,
         }
+    }
+
+    /// Returns the most sub-channels.
+    fn sub_channels_max(&self) -> i64 {
+        i64::from(self.maximum_sub_channels)
     }
 
     /// Returns the most memberships of a sub-channel. A moderator may go to one that is full.
@@ -113,11 +107,36 @@ pub(crate) fn check_mode(channel: &Channel, mode: Option<ChannelMode>) -> Result
 
 /// Lets the rules look at the sub-channel that the request names, if the channel has it. Whether it
 /// must name one is for [`check`] to say, once the caller's role is known.
-pub(crate) fn select(channel: &mut Channel, sub_channel_id: Option<&str>) {
-    let named = sub_channel_id.and_then(ids::parse_uuid);
-    let elastic = channel.elastic.as_ref();
-    channel.sub_channel =
-        named.filter(|uid| elastic.is_some_and(|elastic| elastic.sub_channels.contains(uid)));
+///
+/// Its record is not checked: who writes something there is a member of it, which is, and nobody is
+/// in one that goes. The caller's membership, on which his role mostly depends, comes with the same
+/// read.
+pub(crate) async fn select(
+    cx: &Cx,
+    tx: &mut Txn,
+    channel: &mut Channel,
+    sub_channel_id: Option<&str>,
+) -> Result<()> {
+    channel.sub_channel = None;
+    let Some(named) = named(channel, sub_channel_id) else { return Ok(()) };
+    let key = SubChannel::key_of(channel.uid, named);
+    tx.load(&[key.clone(), ChannelMembership::key_of(named, cx.actor()?.principal.uid)]).await?;
+    channel.sub_channel = tx.peek_entry(&key).await?.map(|_| named);
+    Ok(())
+}
+
+/// Returns the keys of what [`select`] reads, for whoever reads more at once.
+pub(crate) fn selected(channel: &Channel, sub_channel_id: Option<&str>, caller: Uid) -> Vec<Key> {
+    match named(channel, sub_channel_id) {
+        Some(uid) => {
+            vec![SubChannel::key_of(channel.uid, uid), ChannelMembership::key_of(uid, caller)]
+        }
+        None => vec![ChannelMembership::key_of(channel.uid, caller)],
+    }
+}
+
+fn named(channel: &Channel, sub_channel_id: Option<&str>) -> Option<Uid> {
+    channel.elastic.as_ref().and(sub_channel_id).and_then(ids::parse_uuid)
 }
 
 /// Refuses a SubChannelId where there is none, and its absence where there are several.
@@ -157,11 +176,6 @@ impl Channel {
         (home != self.uid).then(|| ids::uuid_text(home))
     }
 
-    /// Returns the homes of everybody in the channel.
-    pub(crate) fn homes(&self) -> Vec<Uid> {
-        self.elastic.as_ref().map_or_else(|| vec![self.uid], |own| own.sub_channels.clone())
-    }
-
     /// Whether the request looks at an elastic channel as a whole.
     pub(crate) fn is_whole_elastic(&self) -> bool {
         self.elastic.is_some() && self.sub_channel.is_none()
@@ -176,36 +190,30 @@ impl Handle<ListSubChannels> for Chat {
     ) -> Result<Reply<ListSubChannelsResponse>> {
         let channel = channel::require(cx, tx, &input.channel_arn).await?;
         access::require(cx, tx, Action::ReadSubChannels, &channel).await?;
-        let mut rest = channel.elastic.as_ref().map(|elastic| elastic.sub_channels.clone());
-        let rest = rest.as_mut().ok_or_else(|| Error::bad_request("The channel is not elastic"))?;
-        rest.sort_unstable();
-        let mut page = Page::start(
+        if channel.elastic.is_none() {
+            return Err(Error::bad_request("The channel is not elastic"));
+        }
+        let mut walk = Walk::start(
             cx,
             &[b"ListSubChannels", &channel.uid.0],
+            Range::prefix(Key::new(&SUB_CHANNEL).uid(channel.uid)),
+            Direction::Forward,
             input.max_results,
             input.next_token.as_deref(),
         )?;
-        rest.retain(|uid| page.position().is_none_or(|position| uid.0[..] > *position));
-        let mut shown = Vec::new();
-        for uid in rest.iter() {
-            if !page.has_room() {
-                break;
-            }
-            page.pass(&uid.0, true);
-            shown.push(*uid);
-        }
-        let next_token = if shown.len() < rest.len() { page.token(cx) } else { None };
+        let view = tx.view();
+        let shown: Vec<Uid> = walk.take(&view).await?.iter().filter_map(rows::uid_of).collect();
         Ok(Reply::Ready(ListSubChannelsResponse {
             channel_arn: Some(channel.arn(cx)),
-            sub_channels: Some(summaries(&tx.view(), &shown).await?),
-            next_token,
+            sub_channels: Some(summaries(&view, &shown).await?),
+            next_token: walk.next_token(cx),
         }))
     }
 }
 
 async fn summaries(view: &View, shown: &[Uid]) -> Result<Vec<SubChannelSummary>> {
-    let key = |&uid: &Uid| limits::SUB_CHANNEL_MEMBERSHIPS.key(uid);
-    let counts = view.entries(&shown.iter().map(key).collect::<Vec<Key>>()).await?;
+    let keys: Vec<Key> = shown.iter().map(|&uid| count_key(uid)).collect();
+    let counts = view.entries(&keys).await?;
     let summary = |(&uid, count): (&Uid, Option<store::Entry>)| {
         let count = count.map_or(0, |count| count.count());
         SubChannelSummary {

@@ -1,5 +1,5 @@
-//! An engine that counts its calls and rows, so that a test can hold what an operation costs, and that
-//! lets commits fail as it is told, or loses their outcome.
+//! An engine that counts its calls, rows and bytes, so that a test can hold what an operation costs, and
+//! that lets commits fail as it is told, or loses their outcome.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -24,6 +24,7 @@ pub(crate) struct Counting {
     scans: AtomicU32,
     commits: AtomicU32,
     rows: AtomicUsize,
+    bytes: AtomicUsize,
     failures: Mutex<VecDeque<Failure>>,
     losses: AtomicU32,
 }
@@ -37,6 +38,7 @@ impl Counting {
             scans: none(),
             commits: none(),
             rows: AtomicUsize::default(),
+            bytes: AtomicUsize::default(),
             failures: Mutex::default(),
             losses: none(),
         }
@@ -63,6 +65,16 @@ impl Counting {
         self.rows.swap(0, Ordering::Relaxed)
     }
 
+    /// Returns the bytes since the last look: of the keys and values that were read and put.
+    pub(crate) fn take_bytes(&self) -> usize {
+        self.bytes.swap(0, Ordering::Relaxed)
+    }
+
+    fn note_bytes<'a>(&self, found: impl IntoIterator<Item = &'a Entry>) {
+        let bytes = found.into_iter().map(|row| row.key.len() + row.value.len()).sum();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Returns the calls since the last look.
     pub(crate) fn take(&self) -> Calls {
         let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
@@ -77,7 +89,11 @@ impl Engine for Counting {
     ) -> BoxFuture<'a, Result<Vec<Option<Entry>>, Unavailable>> {
         self.gets.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(keys.len(), Ordering::Relaxed);
-        self.engine.get(keys)
+        Box::pin(async move {
+            let found = self.engine.get(keys).await?;
+            self.note_bytes(found.iter().flatten());
+            Ok(found)
+        })
     }
 
     fn scan<'a>(
@@ -92,6 +108,7 @@ impl Engine for Counting {
             let found = self.engine.scan(ranges, limit, direction, keys_only).await?;
             let row_count: usize = found.iter().map(Vec::len).sum();
             self.rows.fetch_add(ranges.len() + row_count, Ordering::Relaxed);
+            self.note_bytes(found.iter().flatten());
             Ok(found)
         })
     }
@@ -100,6 +117,8 @@ impl Engine for Counting {
         self.commits.fetch_add(1, Ordering::Relaxed);
         let changes = batch.adds.len() + batch.puts.len() + batch.deletes.len();
         self.rows.fetch_add(batch.checks.len() + changes, Ordering::Relaxed);
+        let bytes = batch.puts.iter().map(|put| put.key.bytes().len() + put.value.len()).sum();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let failure = self.failures.lock().expect("no test panics in here").pop_front();
         let is_lost = |left: u32| left.checked_sub(1);
         if self.losses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_lost).is_ok() {

@@ -44,7 +44,7 @@ async fn put(cx: &Cx, tx: &mut Txn, mut channel: Channel) -> Result<()> {
     tx.set_home(channel.uid);
     tx.put(&channel);
     let payload = channel.described(cx, home.as_ref());
-    channel::tell(tx, &channel, event::Kind::UpdateChannel, &payload);
+    channel::tell(tx, &channel, event::Kind::UpdateChannel, &payload).await?;
     Ok(())
 }
 

@@ -33,7 +33,7 @@ impl Handle<UpdateChannel> for Chat {
         tx.set_home(channel.uid);
         tx.put(&channel);
         let payload = channel.described(cx, home.as_ref());
-        channel::tell(tx, &channel, event::Kind::UpdateChannel, &payload);
+        channel::tell(tx, &channel, event::Kind::UpdateChannel, &payload).await?;
         Ok(answer)
     }
 }

@@ -121,9 +121,7 @@ async fn sort(
             Err(refusal) => sorted.refused.push(entry(arn, refusal)),
         }
     }
-    if assignment.has_changed {
-        tx.put(&*channel);
-    }
+    assignment.finish(tx, channel).await?;
     Ok(sorted)
 }
 

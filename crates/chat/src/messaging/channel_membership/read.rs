@@ -28,7 +28,7 @@ impl Handle<DescribeChannelMembership> for Chat {
         input: &DescribeChannelMembershipRequest,
     ) -> Result<Reply<DescribeChannelMembershipResponse>> {
         let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
+        sub_channel::select(cx, tx, &mut channel, input.sub_channel_id.as_deref()).await?;
         access::require(cx, tx, Action::ReadMembers, &channel).await?;
         sub_channel::check(&channel, input.sub_channel_id.as_deref())?;
         let absent = || Error::not_found("channel membership");
@@ -50,7 +50,7 @@ impl Handle<ListChannelMemberships> for Chat {
         input: &ListChannelMembershipsRequest,
     ) -> Result<Reply<ListChannelMembershipsResponse>> {
         let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
+        sub_channel::select(cx, tx, &mut channel, input.sub_channel_id.as_deref()).await?;
         let r#type = input.r#type.unwrap_or(ChannelMembershipType::Default);
         let (action, table) = match r#type {
             ChannelMembershipType::Default => (Action::ReadMembers, &CHANNEL_MEMBERSHIP),

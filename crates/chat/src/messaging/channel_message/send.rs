@@ -138,7 +138,6 @@ impl Handle<SendChannelMessage> for Chat {
         input: &SendChannelMessageRequest,
     ) -> Result<Reply<SendChannelMessageResponse>> {
         let mut channel = channel::require(cx, tx, &input.channel_arn).await?;
-        sub_channel::select(&mut channel, input.sub_channel_id.as_deref());
         let sender = &cx.actor()?.principal;
         let token = Token::of::<SendChannelMessage>(
             cx,
@@ -147,9 +146,11 @@ impl Handle<SendChannelMessage> for Chat {
             &input.client_request_token,
             input,
         );
-        let mut known = vec![ChannelMembership::key_of(channel.home(), sender.uid)];
+        let sub_channel_id = input.sub_channel_id.as_deref();
+        let mut known = sub_channel::selected(&channel, sub_channel_id, sender.uid);
         known.extend(channel_flow::key_for(&channel, input.r#type));
         tx.load_new(&known, token.keys()).await?;
+        sub_channel::select(cx, tx, &mut channel, sub_channel_id).await?;
         let channel_arn = channel.arn(cx);
         let sub_channel_id = input.sub_channel_id.clone();
         let answer = move |message_id, status| SendChannelMessageResponse {

@@ -22,7 +22,7 @@ pub(crate) static ELASTIC_MEMBER: Table =
 pub(crate) struct ElasticMember {
     channel: Uid,
     channel_id: String,
-    member: Uid,
+    pub(super) member: Uid,
     pub(crate) sub_channels: Vec<Uid>,
 }
 
@@ -51,9 +51,8 @@ impl Proof for ElasticMember {
         vec![self.channel, self.member]
     }
 
-    fn beside(&self) -> Option<Key> {
-        let first = self.sub_channels.first().copied().unwrap_or(Uid::NIL);
-        Some(ChannelMembership::key_of(first, self.member))
+    fn beside(&self) -> Vec<Key> {
+        self.memberships()
     }
 }
 

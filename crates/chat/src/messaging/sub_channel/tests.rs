@@ -409,4 +409,6 @@ async fn message_in_any_sub_channel_puts_off_the_end_of_the_channel() {
 }
 
 mod balance;
+mod churn;
 mod large;
+mod many;

@@ -1,11 +1,10 @@
 use serde_json::{Value, json};
-use store::{Audience, Record, Uid};
+use store::{Audience, Uid};
 
 use super::{DAY_MS, add, add_to, below, counts, subs};
-use crate::job::tests::{first_job, only};
+use crate::job::tests::first_job;
 use crate::job::{JOB, commit};
 use crate::limits::{BALANCE_DELAY_MS, BALANCE_KEYS_PER_STEP, BALANCE_REST_MS};
-use crate::messaging::channel::Channel;
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::testing::{CONFLICT, FORBIDDEN, Heard, Outcome, World, array, label, text};
 use crate::{Effect, Step, ids};
@@ -418,18 +417,4 @@ async fn members_who_join_while_others_are_moved_never_pass_the_target() {
         }
     }
     world.run_jobs().await;
-}
-
-#[tokio::test]
-async fn channel_of_an_older_store_has_no_sub_channel_that_fills_or_drains() {
-    let mut world = World::new().await;
-    let owner = world.create_user("owner").await;
-    let channel = create(&mut world, &owner, 3, 4).await;
-    let key = only::<Channel>(&world, |one| channel.ends_with(&one.id)).await.key();
-    let stored = world.chat.0.store.view().entries(&[key]).await.expect("is read").remove(0);
-    let stored: Value = store::codec::decode(&stored.expect("is there").value).expect("is JSON");
-    let known =
-        ["maximum_sub_channels", "minimum_percentage", "sub_channels", "target_memberships"];
-    let fields: Vec<&String> = stored["elastic"].as_object().expect("is one").keys().collect();
-    assert_eq!(fields, known, "what is written at first is what older stores have");
 }
