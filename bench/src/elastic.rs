@@ -23,10 +23,13 @@ use crate::world::{self, Request, arn, label, token};
 
 mod load;
 
-/// Sub-channels of each elastic channel, as many as the service allows.
-const SUB_CHANNELS: usize = 100;
-/// Those of them that are full before the measurement.
+/// Sub-channels of an elastic channel that are full before the measurement, so that it may have as
+/// many in all as the service allows.
 const FULL: usize = 95;
+/// The same of the elastic channel that has few.
+const FULL_OF_FEW: usize = 2;
+/// Sub-channels that a channel may get during the measurement.
+const FREE: usize = 5;
 /// Members of the ordinary channel.
 const ORDINARY: usize = 100;
 /// How many members the small elastic channel has for each that the large one has.
@@ -62,10 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 async fn measure(options: &Options, engine: &Arc<dyn Engine>) -> Result<()> {
     let target = options.members.div_ceil(FULL);
     // Those who join during the measurement find a place in the small one too.
-    let small = (target / SMALL_SHARE).max(options.count.div_ceil(SUB_CHANNELS - FULL) + 1);
+    let small = (target / SMALL_SHARE).max(options.count.div_ceil(FREE) + 1);
     let target = target.max(small);
     let mut quotas = chat::Quotas::default();
-    quotas.set("elastic-channels", 2)?;
+    quotas.set("elastic-channels", 3)?;
     quotas.set("users", 10_000_000)?;
     quotas.set("sub-channel-memberships", i64::try_from(target)?)?;
     let recorder = Arc::new(Recorder::new(engine.clone()));
@@ -74,8 +77,8 @@ async fn measure(options: &Options, engine: &Arc<dyn Engine>) -> Result<()> {
     let begun = Instant::now();
     let mut columns = vec![bench.ordinary().await?];
     let mut loaded = 0;
-    for target in [small, target] {
-        let channel = bench.elastic(target).await?;
+    for (full, target) in [(FULL_OF_FEW, small), (FULL, small), (FULL, target)] {
+        let channel = bench.elastic(full, target).await?;
         loaded += channel.members.len();
         columns.push(bench.figures(&channel).await?);
     }
@@ -172,18 +175,21 @@ impl Bench {
         self.figures(&Channel { title, arn: channel, members }).await
     }
 
-    /// Makes an elastic channel and fills all but the last of its sub-channels.
-    async fn elastic(&mut self, target: usize) -> Result<Channel> {
-        let elastic = json!({ "MaximumSubChannels": SUB_CHANNELS,
+    /// Makes an elastic channel with so many sub-channels that are full, which may have some more.
+    async fn elastic(&mut self, full: usize, target: usize) -> Result<Channel> {
+        let elastic = json!({ "MaximumSubChannels": full + FREE,
             "TargetMembershipsPerSubChannel": target, "MinimumMembershipPercentage": 40 });
+        self.recorder.begin();
         let channel = self.channel(json!({ "ElasticChannelConfiguration": elastic })).await?;
+        let made = self.recorder.end();
         // Ids of the same length as those that they are the pattern for.
-        let id = format!("member-{:03}-{:08}", target % 1_000, 0);
+        let id = format!("member-{:03}-{:08}", (full * 7 + target) % 1_000, 0);
         self.recorder.begin();
         let user = answer(&self.rules, &create_user(&self.app_instance, &id))
             .await
             .and_then(|made| user_arn(&made))?;
         let created = self.recorder.end();
+        self.recorder.begin();
         let join = world::join(&channel, &user, &self.owner);
         let joined = answer(&self.rules, &join).await?;
         let joined_by = self.recorder.end();
@@ -192,13 +198,14 @@ impl Bench {
             created.batch().context("a user is created by a batch")?,
             joined_by.batch().context("a member joins by a batch")?,
         ];
-        let loader = Loader::new(batches, &id, &first)?;
-        let loaded = loader.load(self.recorder.engine(), FULL, target).await?;
+        let made = made.batch().context("a channel is made by a batch")?;
+        let loader = Loader::new(made, batches, &id, &first)?;
+        let loaded = loader.load(self.recorder.engine(), full, target).await?;
         let place = |(id, sub_channel): (String, String)| {
             (user.replace(&loader.id, &id), Some(sub_channel))
         };
         let members: Vec<_> = loaded.into_iter().map(place).collect();
-        let title = format!("elastic, {} members", members.len());
+        let title = format!("elastic, {} members in {full}", members.len());
         Ok(Channel { title, arn: channel, members })
     }
 

@@ -3,9 +3,10 @@
 //! `Recorder` stands between the rules and the engine and keeps the reads and the batch of a request.
 //! `Template` plays them again with a name of its own in place of the one that may be used once: the
 //! token of a send, the member whom a membership makes. The other rows that a request checks do not
-//! change meanwhile, so that every replay passes its checks.
+//! change meanwhile, so that every replay passes its checks. What is asked while nothing is recorded passes
+//! through and is not copied, so that a measurement behind a recorder measures no copies.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::{
     Batch, BoxFuture, Direction, Engine, Entropy, Entry, Event, Failure, Key, Range, Stamp,
@@ -109,7 +110,8 @@ fn renew(key: &mut Key, old: &Name, new: &Name) {
 /// An engine that keeps what the last request was made of.
 pub(crate) struct Recorder {
     engine: Arc<dyn Engine>,
-    made_of: Mutex<MadeOf>,
+    /// Nothing while nothing is recorded.
+    made_of: Mutex<Option<MadeOf>>,
 }
 
 #[derive(Default)]
@@ -128,20 +130,25 @@ impl Recorder {
         &self.engine
     }
 
-    /// Forgets what was asked so far.
+    /// Begins to record.
     pub(crate) fn begin(&self) {
-        self.note(|made_of| *made_of = MadeOf::default());
+        *self.made_of() = Some(MadeOf::default());
     }
 
-    /// Returns what was asked since `begin`.
+    /// Returns what was asked since `begin`, and records no more.
     pub(crate) fn end(&self) -> Template {
-        let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
-        let MadeOf { reads, row_count, batch } = std::mem::take(&mut *made_of);
+        let MadeOf { reads, row_count, batch } = self.made_of().take().unwrap_or_default();
         Template::new(reads, row_count, batch)
     }
 
     fn note(&self, note: impl FnOnce(&mut MadeOf)) {
-        note(&mut self.made_of.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(made_of) = &mut *self.made_of() {
+            note(made_of);
+        }
+    }
+
+    fn made_of(&self) -> MutexGuard<'_, Option<MadeOf>> {
+        self.made_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,8 +168,10 @@ impl Engine for Recorder {
         direction: Direction,
         keys_only: bool,
     ) -> BoxFuture<'a, Result<Vec<Vec<Entry>>, Unavailable>> {
-        let read = Read::Ranges { ranges: ranges.to_vec(), limit, direction, keys_only };
-        self.note(|made_of| made_of.reads.push(read));
+        self.note(|made_of| {
+            let read = Read::Ranges { ranges: ranges.to_vec(), limit, direction, keys_only };
+            made_of.reads.push(read);
+        });
         Box::pin(async move {
             let found = self.engine.scan(ranges, limit, direction, keys_only).await?;
             let row_count: usize = found.iter().map(Vec::len).sum();

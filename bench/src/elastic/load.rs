@@ -17,8 +17,8 @@ const TABLES: [&str; 4] =
 pub(super) struct Loader {
     puts: Vec<Put>,
     adds: Vec<Add>,
-    /// The channel's record.
-    channel: Key,
+    /// The batch that made the channel, with its first sub-channel.
+    channel: Batch,
     /// The id of the pattern's user, which ends in a number.
     pub(super) id: String,
     user: Uid,
@@ -26,18 +26,22 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// Takes the batches by which a user of this id was made and came into this sub-channel.
-    pub(super) fn new(batches: [&Batch; 2], id: &str, sub_channel: &str) -> Result<Loader> {
+    /// Takes the batches by which a user of this id was made and came into this sub-channel of a
+    /// channel that was made by `channel`.
+    pub(super) fn new(
+        channel: &Batch,
+        batches: [&Batch; 2],
+        id: &str,
+        sub_channel: &str,
+    ) -> Result<Loader> {
         let puts = batches.iter().flat_map(|batch| batch.puts.clone());
         let puts: Vec<Put> = puts.filter(|put| TABLES.contains(&put.key.table().name)).collect();
         let record = puts.iter().find(|put| put.key.table().name == TABLES[0]);
         let record = json_of(&record.context("a user has a record")?.value)?;
         let user = uid(record["uid"].as_str().context("a user has a uid")?)?;
-        let mut checks = batches[1].checks.iter();
-        let channel = checks.find(|check| check.key.table().name == "channel");
-        let channel = channel.context("a join checks its channel")?.key.clone();
         let adds = batches.iter().flat_map(|batch| batch.adds.clone()).collect();
         let sub_channel = uid(&sub_channel.replace('-', ""))?;
+        let channel = channel.clone();
         Ok(Loader { puts, adds, channel, id: id.to_owned(), user, sub_channel })
     }
 
@@ -51,7 +55,7 @@ impl Loader {
     ) -> Result<Vec<(String, String)>> {
         let subs: Vec<Uid> =
             (0..sub_channels).map(|index| numbered(self.sub_channel, index)).collect();
-        self.put_channel(engine, &subs).await?;
+        self.put_sub_channels(engine, &subs).await?;
         let mut members = Vec::with_capacity(sub_channels * target);
         let mut batch = Batch::new("load", self.sub_channel);
         let mut sums: BTreeMap<Key, i64> = BTreeMap::new();
@@ -72,15 +76,37 @@ impl Loader {
         Ok(members)
     }
 
-    /// Lets the channel's record name its sub-channels.
-    async fn put_channel(&self, engine: &Arc<dyn Engine>, subs: &[Uid]) -> Result<()> {
-        let found = engine.get(std::slice::from_ref(&self.channel)).await?;
-        let found = found.into_iter().flatten().next().context("the channel is there")?;
-        let mut record = json_of(&found.value)?;
-        record["elastic"]["sub_channels"] = subs.iter().map(ToString::to_string).collect();
+    /// Puts the rows of sub-channels that are about to be full, after the pattern of the first.
+    async fn put_sub_channels(&self, engine: &Arc<dyn Engine>, subs: &[Uid]) -> Result<()> {
         let mut batch = Batch::new("load", self.sub_channel);
-        let value = store::codec::encode(&record);
-        batch.puts.push(Put { key: self.channel.clone(), value });
+        for Put { key, value } in &self.channel.puts {
+            match key.table().name {
+                "sub_channel_list" => {
+                    let mut list = json_of(value)?;
+                    list["sub_channels"] = subs.iter().map(ToString::to_string).collect();
+                    let value = store::codec::encode(&list);
+                    batch.puts.push(Put { key: key.clone(), value });
+                }
+                "sub_channel" => {
+                    let mut record = json_of(value)?;
+                    record["is_full"] = Value::Bool(true);
+                    for &uid in subs {
+                        record["uid"] = Value::String(uid.to_string());
+                        let bytes = replaced(key.bytes(), &self.sub_channel.0, &uid.0);
+                        let value = store::codec::encode(&record);
+                        batch.puts.push(Put { key: Key::new(key.table()).raw(&bytes), value });
+                    }
+                }
+                "sub_channel_by_use" => batch.deletes.push(key.clone()),
+                _ => {}
+            }
+        }
+        let label = |key: &Key| key.bytes().get(size_of::<Uid>()..).map(<[u8]>::to_vec);
+        let is_count =
+            |add: &&Add| label(&add.key).is_some_and(|label| label.starts_with(b"sub_channels"));
+        let count = self.channel.adds.iter().find(is_count);
+        let key = count.context("sub-channels are counted")?.key.clone();
+        batch.adds.push(Add { key, delta: i64::try_from(subs.len())? - 1, max: None });
         engine.commit(batch).await?;
         Ok(())
     }
