@@ -124,6 +124,8 @@ struct Bench {
     /// Operations of each kind.
     count: usize,
     users: usize,
+    /// Elastic channels.
+    channels: usize,
 }
 
 impl Bench {
@@ -132,7 +134,8 @@ impl Bench {
         let made = answer(&rules, &Request::new("POST", "/app-instances", &body)).await?;
         let app_instance = arn(&made, "AppInstanceArn")?;
         let owner = String::new();
-        let mut bench = Bench { rules, recorder, app_instance, owner, count, users: 0 };
+        let mut bench =
+            Bench { rules, recorder, app_instance, owner, count, users: 0, channels: 0 };
         bench.owner = bench.user().await?;
         Ok(bench)
     }
@@ -183,7 +186,8 @@ impl Bench {
         let channel = self.channel(json!({ "ElasticChannelConfiguration": elastic })).await?;
         let made = self.recorder.end();
         // Ids of the same length as those that they are the pattern for.
-        let id = format!("member-{:03}-{:08}", (full * 7 + target) % 1_000, 0);
+        let id = format!("member-{:03}-{:08}", self.channels, 0);
+        self.channels += 1;
         self.recorder.begin();
         let user = answer(&self.rules, &create_user(&self.app_instance, &id))
             .await
