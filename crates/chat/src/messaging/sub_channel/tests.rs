@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
+use store::Failure;
 
+use super::SubChannel;
 use crate::messaging::channel_message::CHANNEL_MESSAGE;
 use crate::testing::{
     BAD_REQUEST, CONFLICT, FORBIDDEN, Heard, LIMIT, NOT_FOUND, Outcome, World, array, label, text,
@@ -363,6 +365,31 @@ async fn members_who_come_at_once_never_pass_the_target() {
     let outcomes = [a, b, c, d, e, f, g];
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 6);
     assert_eq!(counts(&world, &channel, &all[0]).await, [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn sub_channel_that_has_room_is_not_marked_as_full() {
+    let mut world = World::new().await;
+    let [owner, a, b, c] = people(&mut world).await;
+    let channel = create(&mut world, &owner, 3).await;
+    let first = add(&world, &channel, &owner, &a).await;
+    let uid = crate::ids::parse_uuid(&first).expect("is a UUID");
+    let key = SubChannel::key_of(world.uid_of(&channel).await, uid);
+    let mark = async || {
+        let mut tx = world.chat.0.store.begin();
+        let mut record: SubChannel = tx.get(&key).await.expect("is read").expect("is there");
+        tx.set_home(uid);
+        record.close(&mut tx, 2);
+        tx
+    };
+    let (early, late) = (mark().await, mark().await);
+    let outcome = early.commit("mark").await;
+    assert!(matches!(outcome, Err(Failure::Conflict(_))), "{outcome:?}");
+    assert_eq!(add(&world, &channel, &owner, &b).await, first, "the last place, which is marked");
+    let outcome = late.commit("mark").await;
+    assert!(matches!(outcome, Err(Failure::Conflict(_))), "{outcome:?}");
+    assert_ne!(add(&world, &channel, &owner, &c).await, first);
+    world.run_jobs().await;
 }
 
 #[tokio::test]

@@ -249,9 +249,9 @@ impl Churn {
     async fn round(&mut self, index: usize) {
         let before = self.places().await;
         if self.below(2) == 0 {
-            self.act().await
+            self.act().await;
         } else {
-            self.work().await
+            self.work().await;
         }
         let after = self.places().await;
         self.prove(&after).await;
