@@ -130,6 +130,20 @@ impl Walk {
         Ok(rows)
     }
 
+    /// Takes those of some rows into the page that show something, as many as fit, and returns what
+    /// they show.
+    pub(crate) fn sift<T>(&mut self, rows: &[Entry], shown: Vec<Option<T>>) -> Vec<T> {
+        let mut taken = Vec::new();
+        for (row, shown) in rows.iter().zip(shown) {
+            if !self.has_room() {
+                break;
+            }
+            self.pass(row, shown.is_some());
+            taken.extend(shown);
+        }
+        taken
+    }
+
     /// Whether another row fits into the page.
     pub(crate) fn has_room(&self) -> bool {
         self.page.has_room()

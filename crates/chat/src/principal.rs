@@ -136,13 +136,7 @@ pub(crate) async fn page<R: Record>(
         }
         let named = rows.iter().map(|row| row.decode().map(|record| Some(named(record))));
         let named = named.collect::<std::result::Result<Vec<_>, Unavailable>>()?;
-        for (row, principal) in rows.iter().zip(live(view, app_instance, &named).await?) {
-            if !walk.has_room() {
-                break;
-            }
-            walk.pass(row, principal.is_some());
-            page.extend(principal);
-        }
+        page.extend(walk.sift(&rows, live(view, app_instance, &named).await?));
     }
 }
 

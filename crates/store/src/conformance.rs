@@ -9,6 +9,7 @@
 mod batches;
 mod counters;
 mod events;
+mod forgetful;
 mod model;
 mod races;
 mod reads;
@@ -29,6 +30,7 @@ use crate::id::{Stamp, Uid};
 use crate::key::Key;
 use crate::table::{Kind, Table};
 
+pub use forgetful::Forgetful;
 use model::Engines;
 use races::Pair;
 

@@ -153,31 +153,14 @@ impl Handle<ListAppInstanceAdmins> for Chat {
             input.max_results,
             input.next_token.as_deref(),
         )?;
-        let view = tx.view();
-        let mut app_instance_admins = Vec::new();
-        loop {
-            let rows = walk.read(&view).await?;
-            if rows.is_empty() {
-                break;
-            }
-            let mut written = Vec::with_capacity(rows.len());
-            for row in &rows {
-                written.push(Some(row.decode::<AppInstanceAdmin>()?.admin));
-            }
-            let today = principal::live(&view, app_instance, &written).await?;
-            for (row, admin) in rows.iter().zip(today) {
-                if !walk.has_room() {
-                    break;
-                }
-                walk.pass(row, admin.is_some());
-                app_instance_admins.extend(admin.map(|admin| AppInstanceAdminSummary {
-                    admin: Some(admin.identity_of_admin(cx, app_instance)),
-                }));
-            }
-        }
+        let named = |record: AppInstanceAdmin| record.admin;
+        let admins = principal::page(&tx.view(), &mut walk, app_instance, named).await?;
+        let summary = |admin: Principal| AppInstanceAdminSummary {
+            admin: Some(admin.identity_of_admin(cx, app_instance)),
+        };
         Ok(Reply::Ready(ListAppInstanceAdminsResponse {
             app_instance_arn: Some(cx.app_instance_arn(app_instance)),
-            app_instance_admins: Some(app_instance_admins),
+            app_instance_admins: Some(admins.into_iter().map(summary).collect()),
             next_token: walk.next_token(cx),
         }))
     }

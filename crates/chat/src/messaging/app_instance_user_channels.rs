@@ -133,13 +133,8 @@ impl Handle<ListChannelMembershipsForAppInstanceUser> for Chat {
                 break;
             }
             let found = member_channels(&view, app_instance, member, &rows).await?;
-            for (row, found) in rows.iter().zip(found) {
-                if !walk.has_room() {
-                    break;
-                }
-                walk.pass(row, found.is_some());
-                channel_memberships.extend(found.map(|found| found.summary(cx)));
-            }
+            let found = walk.sift(&rows, found).into_iter();
+            channel_memberships.extend(found.map(|found| found.summary(cx)));
         }
         Ok(Reply::Ready(ListChannelMembershipsForAppInstanceUserResponse {
             channel_memberships: Some(channel_memberships),
@@ -211,14 +206,8 @@ impl Handle<ListChannelsModeratedByAppInstanceUser> for Chat {
             }
             let named: Vec<Option<Named>> = rows.iter().map(Named::of).collect();
             let found = lookup(&view, app_instance, &named, |_| []).await?;
-            for (row, found) in rows.iter().zip(found) {
-                if !walk.has_room() {
-                    break;
-                }
-                walk.pass(row, found.is_some());
-                let summary = |found: Found<0>| moderated(cx, &found.channel, found.home.as_ref());
-                channels.extend(found.map(summary));
-            }
+            let summary = |found: Found<0>| moderated(cx, &found.channel, found.home.as_ref());
+            channels.extend(walk.sift(&rows, found).into_iter().map(summary));
         }
         Ok(Reply::Ready(ListChannelsModeratedByAppInstanceUserResponse {
             channels: Some(channels),

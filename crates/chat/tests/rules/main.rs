@@ -10,7 +10,6 @@
 
 mod dice;
 mod draw;
-mod forgetful;
 mod model;
 mod operation;
 mod replay;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use chat::{Chat, Effect, Event, Step};
 use serde_json::Value;
+use store::conformance::Forgetful;
 use store::{Audience as Heard, Committed, Engine, MockClock, SeededEntropy, Uid};
 use tokio::sync::mpsc;
 
 use crate::dice::Dice;
-use crate::forgetful::Forgetful;
 use crate::model::{Audience, Outcome, Told};
 use crate::operation::Request;
 

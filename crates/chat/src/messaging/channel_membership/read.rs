@@ -70,26 +70,21 @@ impl Handle<ListChannelMemberships> for Chat {
             input.next_token.as_deref(),
         )?;
         let view = tx.view();
-        let mut channel_memberships = Vec::new();
+        let mut shown = Vec::new();
         loop {
             let rows = walk.read(&view).await?;
             if rows.is_empty() {
                 break;
             }
             let members = members(&view, &channel, r#type, &rows).await?;
-            for (row, member) in rows.iter().zip(members) {
-                if !walk.has_room() {
-                    break;
-                }
-                walk.pass(row, member.is_some());
-                channel_memberships.extend(member.map(|member| ChannelMembershipSummary {
-                    member: Some(member.identity(cx, channel.app_instance)),
-                }));
-            }
+            shown.extend(walk.sift(&rows, members));
         }
+        let summary = |member: Principal| ChannelMembershipSummary {
+            member: Some(member.identity(cx, channel.app_instance)),
+        };
         Ok(Reply::Ready(ListChannelMembershipsResponse {
             channel_arn: Some(channel.arn(cx)),
-            channel_memberships: Some(channel_memberships),
+            channel_memberships: Some(shown.into_iter().map(summary).collect()),
             next_token: walk.next_token(cx),
         }))
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use store::{
-    Batch, BoxFuture, Direction, Engine, Entry, Event, Failure, Key, Range, Stamp, Uid, Unavailable,
-};
+use crate::engine::{Batch, BoxFuture, Engine, Entry, Event, Failure, Unavailable};
+use crate::id::{Stamp, Uid};
+use crate::key::Key;
+use crate::range::{Direction, Range};
 
 /// Forgets the deletes of every batch.
-pub(crate) struct Forgetful(pub(crate) Arc<dyn Engine>);
+pub struct Forgetful(pub Arc<dyn Engine>);
 
 impl Engine for Forgetful {
     fn get<'a>(
