@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support.certificate import made_certificate
-from support.cluster import SLOW_S, beside, together
+from support.cluster import SLOW_S, Watch, beside, together
 from support.nats import Nats
 from support.postgres import named
 from support.sender import Sender
@@ -34,6 +34,8 @@ class Pair:
         self._arguments = arguments
         self.left = World(self.node("left"))
         self.right = beside(self.left, self.node("right"))
+        for world in self.worlds:
+            world.settle = self.settle
 
     def node(self, name):
         return self._start("--nats-url", self.nats.url, *self._arguments, database=named(self.url, name))
@@ -41,6 +43,11 @@ class Pair:
     @property
     def worlds(self):
         return [self.left, self.right]
+
+    def settle(self):
+        watch = Watch([world.server for world in self.worlds])
+        watch.settle()
+        watch.close()
 
     def close(self):
         for world in reversed(self.worlds):

@@ -11,7 +11,7 @@ import pytest
 from support.nats import Nats
 from support.postgres import named
 from support.realtime import oracle
-from support.realtime.play import DEEDS, Play
+from support.realtime.play import Play
 from support.server import Server
 from support.world import World
 
@@ -70,7 +70,7 @@ def test_every_socket_hears_the_messages_of_a_channel_in_the_order_of_its_ids(pl
 
 def test_both_nodes_have_done_and_heard_much(play, nodes):
     """A play on one of them would show nothing."""
-    assert set(play.done) == {deed.__name__.strip("_") for deed in DEEDS}, play.done
+    assert play.done.keys() > {"send", "edit", "join", "leave", "ban", "replace_room"}, play.done
     assert sum(len(session.log) for session in play.sessions()) > 2 * OPERATIONS
     for node in nodes:
         assert node.metric("bus_messages_heard_total") > OPERATIONS // 10

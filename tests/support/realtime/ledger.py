@@ -15,6 +15,9 @@ class Window:
     start: float
     end: float
 
+    def widened(self, by_s):
+        return Window(self.start - by_s, self.end + by_s)
+
 
 @dataclass(frozen=True)
 class Posted:
@@ -71,6 +74,15 @@ class Room:
                 return True
             since = move.window.end if move.kind else None
         return since is not None and since < window.start
+
+    def may_be_member(self, user, window):
+        """Whether a user may be a member at some moment of a window."""
+        since = self.born.start if user in self.founders else None
+        for move in self.moves.get(user, ()):
+            if since is not None and since <= window.end and window.start <= move.window.end:
+                return True
+            since = move.window.start if move.kind else None
+        return since is not None and since <= window.end
 
     def moderates(self, user, window):
         """Whether a user is a moderator all through a window: yes, no, or None when that changes meanwhile."""
