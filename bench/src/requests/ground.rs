@@ -74,7 +74,10 @@ impl Subject {
     /// Returns the requests of the caller at a place; `again` when the same one will do.
     pub(super) fn source(&self, place: usize, again: bool) -> Source {
         match &self.asked {
-            Asked::Sends(seats) => Source::Sends(Turns::share(seats, place, self.callers)),
+            Asked::Sends(seats) => {
+                // A small world has fewer seats than there are callers.
+                Source::Sends(Turns::share(seats, place % seats.len(), self.callers))
+            }
             Asked::Stock(stock) if !again => Source::Stock(stock.clone()),
             Asked::Again | Asked::Stock(_) => Source::Again(self.sample.clone()),
         }
