@@ -2,9 +2,10 @@
 //! admitted keeps its pace.
 //!
 //! Two rows in one run: as many callers as requests may be answered at one time, and ten times as
-//! many, who ask again at once when they are refused.
+//! many. Whoever is admitted asks again at once, whoever is refused after the pause that he is told:
+//! callers without one would wait for each other in the client.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -23,6 +24,8 @@ use crate::world::{self, Seat, Size, World};
 
 /// How many times the load that is admitted.
 const TIMES: usize = 10;
+/// What a refusal says in `retry-after`.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Clone)]
 pub(crate) struct Options {
@@ -113,12 +116,18 @@ struct Told {
     refused: Vec<Duration>,
 }
 
-/// Sends without pause, whatever it is told.
+/// Sends without pause as long as it is admitted.
 struct Pressing {
     client: Client,
     connection: Connection,
     seats: Turns<Seat>,
     told: Arc<Mutex<Told>>,
+}
+
+impl Pressing {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Caller for Pressing {
@@ -127,10 +136,12 @@ impl Caller for Pressing {
         let begin = Instant::now();
         let answer = self.connection.call(&request).await?;
         let took = begin.elapsed();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match answer.status {
-            201 => told.sent.push(took),
-            503 => told.refused.push(took),
+            201 => self.told().sent.push(took),
+            503 => {
+                self.told().refused.push(took);
+                tokio::time::sleep(PAUSE).await;
+            }
             status => bail!("a send was answered {status}"),
         }
         Ok(())

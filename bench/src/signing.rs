@@ -14,7 +14,7 @@ use crate::http::Client;
 use crate::world::Request;
 
 /// Verifications of one round, and rounds, of which the best counts.
-const TIMES: u32 = 20_000;
+const TIMES: u32 = 50_000;
 const ROUNDS: usize = 3;
 /// What is signed in the end: algorithm, date, scope and a hash.
 const STRING_TO_SIGN_BYTES: usize = 130;
