@@ -18,26 +18,36 @@ pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// in the table, the record itself.
 const ROW_BYTES: usize = 768;
 
-/// A row as it was seen.
+/// A row as it was seen. Copies share it: every sender reads the rows of his channel, and each count
+/// of references is written by all threads.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) entry: Entry,
-    record: Arc<OnceLock<Box<dyn Any + Send + Sync>>>,
+pub(crate) struct Known(Arc<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    entry: Entry,
+    /// The entry's record, from its first decoding on.
+    record: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Known {
     pub(crate) fn new(entry: Entry) -> Known {
-        Known { entry, record: Arc::default() }
+        Known(Arc::new(Seen { entry, record: OnceLock::new() }))
+    }
+
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.0.entry
     }
 
     /// Decodes the record, or copies it when that was done before.
     pub(crate) fn decode<R: Record>(&self) -> Result<R, Unavailable> {
-        if let Some(record) = self.record.get().and_then(|record| record.downcast_ref::<R>()) {
+        let Seen { entry, record: known } = &*self.0;
+        if let Some(record) = known.get().and_then(|record| record.downcast_ref::<R>()) {
             return Ok(record.clone());
         }
-        let record: R = self.entry.decode()?;
+        let record: R = entry.decode()?;
         // Whoever was first may keep his.
-        self.record.set(Box::new(record.clone())).unwrap_or_default();
+        known.set(Box::new(record.clone())).unwrap_or_default();
         Ok(record)
     }
 }
@@ -105,7 +115,7 @@ impl Generations {
 
 fn bytes(known: &Known) -> usize {
     // Once as it is stored, once in the record.
-    ROW_BYTES + 2 * known.entry.value.len()
+    ROW_BYTES + 2 * known.entry().value.len()
 }
 
 #[cfg(test)]
@@ -130,7 +140,7 @@ mod tests {
     }
 
     fn entries(cache: &Cache, keys: &[Key]) -> Vec<Option<Entry>> {
-        cache.get(keys).into_iter().map(|known| known.map(|known| known.entry)).collect()
+        cache.get(keys).into_iter().map(|known| known.map(|known| known.entry().clone())).collect()
     }
 
     #[test]
@@ -140,7 +150,7 @@ mod tests {
         let keys = [key.clone()];
         assert_eq!(entries(&cache, &keys), [None]);
         cache.note(&[(key.clone(), known.clone())]);
-        assert_eq!(entries(&cache, &keys), [known.map(|known| known.entry)]);
+        assert_eq!(entries(&cache, &keys), [known.map(|known| known.entry().clone())]);
         cache.note(&[(key, None)]);
         assert_eq!(entries(&cache, &keys), [None]);
     }

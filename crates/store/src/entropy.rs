@@ -3,6 +3,7 @@
 //! `SystemEntropy` is the only caller of the operating system's random source; `SeededEntropy`
 //! gives tests the same ids in every run and must never make a key or an id in production.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Gives random bytes.
@@ -11,15 +12,51 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, buf: &mut [u8]);
 }
 
+/// Bytes that a thread takes from the operating system at once: an id of a request or a version
+/// needs few, and each call costs as much as a hash.
+const STOCK_BYTES: usize = 512;
+
 /// Takes bytes from the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    #[expect(clippy::disallowed_methods, reason = "the one caller of the system's random source")]
     fn fill(&self, buf: &mut [u8]) {
-        getrandom::fill(buf).expect("supported systems always have a random source once booted");
+        if buf.len() > STOCK_BYTES / 8 {
+            return fill_from_system(buf);
+        }
+        STOCK.with_borrow_mut(|stock| stock.take(buf));
     }
+}
+
+thread_local! {
+    static STOCK: RefCell<Stock> =
+        const { RefCell::new(Stock { bytes: [0; STOCK_BYTES], left: 0 }) };
+}
+
+/// Random bytes that nobody has had.
+struct Stock {
+    bytes: [u8; STOCK_BYTES],
+    left: usize,
+}
+
+impl Stock {
+    /// Hands out bytes, of which no copy stays: they may become a key.
+    fn take(&mut self, buf: &mut [u8]) {
+        if self.left < buf.len() {
+            fill_from_system(&mut self.bytes);
+            self.left = STOCK_BYTES;
+        }
+        let taken = &mut self.bytes[self.left - buf.len()..self.left];
+        buf.copy_from_slice(taken);
+        taken.fill(0);
+        self.left -= buf.len();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one caller of the system's random source")]
+fn fill_from_system(buf: &mut [u8]) {
+    getrandom::fill(buf).expect("supported systems always have a random source once booted");
 }
 
 /// The step between two states of SplitMix64 (2^64 divided by the golden ratio).
@@ -81,5 +118,30 @@ mod tests {
         SystemEntropy.fill(&mut left);
         SystemEntropy.fill(&mut right);
         assert_ne!(left, right);
+    }
+
+    #[test]
+    fn system_entropy_gives_each_byte_once_whatever_was_asked_before() {
+        let draw = |length: usize| {
+            let mut bytes = vec![0; length];
+            SystemEntropy.fill(&mut bytes);
+            bytes
+        };
+        // Several stocks long, with lengths that do not divide one.
+        let drawn: Vec<Vec<u8>> = (0..400).map(|turn| draw(16 + turn % 60)).collect();
+        let mut parts: Vec<&[u8]> = drawn.iter().flat_map(|bytes| bytes.windows(16)).collect();
+        let count = parts.len();
+        parts.sort_unstable();
+        parts.dedup();
+        assert_eq!(parts.len(), count);
+    }
+
+    #[test]
+    fn a_stock_keeps_nothing_of_what_it_gave() {
+        let mut stock = Stock { bytes: [0; STOCK_BYTES], left: 0 };
+        for _ in 0..STOCK_BYTES / 32 {
+            stock.take(&mut [0; 32]);
+        }
+        assert_eq!((stock.left, stock.bytes), (0, [0; STOCK_BYTES]));
     }
 }

@@ -155,7 +155,7 @@ impl Row {
     /// Returns the row as the transaction leaves it.
     fn current(&self, key: &Key) -> Option<Entry> {
         match &self.change {
-            Change::Keep => self.seen.as_ref().map(|known| known.entry.clone()),
+            Change::Keep => self.seen.as_ref().map(|known| known.entry().clone()),
             Change::Delete => None,
             Change::Put(value) => Some(Entry {
                 key: KeyBytes::from(key.bytes()),
@@ -418,14 +418,14 @@ impl Txn {
         batch.marks_message = self.marks_message;
         batch.priority = self.priority;
         for (key, row) in self.rows {
-            if row.checked {
-                let expect = row.seen.map(|known| known.entry.ver);
-                batch.checks.push(Check { key: key.clone(), expect });
-            }
             match row.change {
                 Change::Keep => {}
-                Change::Put(value) => batch.puts.push(Put { key, value }),
-                Change::Delete => batch.deletes.push(key),
+                Change::Put(value) => batch.puts.push(Put { key: key.clone(), value }),
+                Change::Delete => batch.deletes.push(key.clone()),
+            }
+            if row.checked {
+                let expect = row.seen.map(|known| known.entry().ver);
+                batch.checks.push(Check { key, expect });
             }
         }
         for (key, value) in self.raw {
