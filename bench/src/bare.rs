@@ -14,7 +14,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wire::sigv4::SecretKey;
 
 use crate::cpu::Whose;
@@ -35,7 +35,8 @@ const WELCOME: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade
     \x81\x13SESSION_ESTABLISHED";
 
 enum Said {
-    Join(mpsc::Sender<Bytes>),
+    /// Answered when the socket hears what is said from then on.
+    Join(mpsc::Sender<Bytes>, oneshot::Sender<()>),
     Frame(Bytes),
 }
 
@@ -69,7 +70,11 @@ async fn hub(mut hearing: mpsc::Receiver<Said>) {
     let mut members: Vec<mpsc::Sender<Bytes>> = Vec::new();
     while let Some(said) = hearing.recv().await {
         match said {
-            Said::Join(member) => members.push(member),
+            Said::Join(member, joined) => {
+                members.push(member);
+                // A socket that is gone needs no answer.
+                let _ = joined.send(());
+            }
             Said::Frame(frame) => members.retain(|it| it.try_send(frame.clone()).is_ok()),
         }
     }
@@ -85,8 +90,10 @@ async fn connection(mut stream: TcpStream, said: mpsc::Sender<Said>) -> Result<(
     }
     drop(head);
     let (sender, queue) = mpsc::channel(QUEUE_FRAMES);
+    let (joined, is_joined) = oneshot::channel();
+    said.send(Said::Join(sender, joined)).await?;
+    is_joined.await?;
     stream.write_all(WELCOME).await?;
-    said.send(Said::Join(sender)).await?;
     subscriber(stream, queue).await
 }
 
