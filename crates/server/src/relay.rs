@@ -133,7 +133,8 @@ impl Relay {
             tokio::select! {
                 group = self.sink.recv() => match group {
                     Some(group) => self.relay_with_others(&group),
-                    None => return,
+                    // What still waits for others leaves before the sockets end.
+                    None => return self.hub.flush(),
                 },
                 control = self.control.recv() => match control {
                     Some(control) => self.obey(control),
