@@ -30,52 +30,62 @@ pub(crate) fn uuid(entropy: &dyn Entropy) -> Uid {
     Uid(bytes)
 }
 
-/// Bytes of a UUID before which its text has a hyphen.
-const UUID_GROUPS: [usize; 4] = [4, 6, 8, 10];
+/// Characters of the text of a UUID.
+pub(crate) const UUID_CHARS: usize = 36;
+/// Where in it each byte has its two digits; a hyphen stands wherever they leave one out.
+const UUID_PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const UUID_HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 /// Returns the hyphenated lower-case form.
 pub(crate) fn uuid_text(uid: Uid) -> String {
-    let mut text = String::with_capacity(36);
+    let mut text = String::with_capacity(UUID_CHARS);
     push_uuid(&mut text, uid);
     text
 }
 
 /// Appends the hyphenated lower-case form.
 pub(crate) fn push_uuid(text: &mut String, uid: Uid) {
-    for (at, byte) in uid.0.into_iter().enumerate() {
-        if UUID_GROUPS.contains(&at) {
-            text.push('-');
-        }
-        push_hex(text, byte);
+    let mut chars = [b'-'; UUID_CHARS];
+    for (byte, at) in uid.0.into_iter().zip(UUID_PLACES) {
+        [chars[at], chars[at + 1]] = hex_digits(byte);
     }
+    text.push_str(ascii(&chars));
 }
 
 /// Parses exactly the form that [`uuid_text`] writes.
 pub(crate) fn parse_uuid(text: &str) -> Option<Uid> {
-    let bytes = text.as_bytes();
-    if bytes.len() != 36 || [8, 13, 18, 23].iter().any(|&at| bytes[at] != b'-') {
+    let chars: &[u8; UUID_CHARS] = text.as_bytes().try_into().ok()?;
+    if UUID_HYPHENS.iter().any(|&at| chars[at] != b'-') {
         return None;
     }
-    let mut digits = [0; 32];
-    let mut given = bytes.iter().copied().filter(|&byte| byte != b'-');
-    for digit in &mut digits {
-        *digit = given.next()?;
+    let mut uid = Uid([0; 16]);
+    for (byte, at) in uid.0.iter_mut().zip(UUID_PLACES) {
+        *byte = nibble(chars[at])? << 4 | nibble(chars[at + 1])?;
     }
-    let parsed = unhex::<16>(&digits)?;
-    given.next().is_none().then_some(Uid(parsed))
+    Some(uid)
 }
 
 /// Returns lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    bytes.iter().for_each(|byte| push_hex(&mut text, *byte));
-    text
+    let digits: Vec<u8> = bytes.iter().flat_map(|byte| hex_digits(*byte)).collect();
+    String::from_utf8(digits).expect("digits are text")
 }
 
-fn push_hex(text: &mut String, byte: u8) {
+fn hex_digits(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+fn ascii(chars: &[u8]) -> &str {
+    std::str::from_utf8(chars).expect("digits and hyphens are text")
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }
 
 /// Parses lower-case hex of exactly `N` bytes.
@@ -83,11 +93,6 @@ fn unhex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     if digits.len() != N * 2 {
         return None;
     }
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;

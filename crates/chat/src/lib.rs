@@ -169,6 +169,10 @@ impl Chat {
         let message_id_key = secret(&store, MESSAGE_ID_KEY, &*options.entropy).await?;
         let rates = options.quotas.limits_rates().then(|| rate::Rates::new(&options.region));
         let place = cx::Place {
+            arn_prefix: format!(
+                "arn:aws:chime:{}:{}:app-instance/",
+                options.region, options.account
+            ),
             region: options.region,
             account: options.account,
             token_key,

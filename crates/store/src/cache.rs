@@ -4,10 +4,10 @@
 //! from here may be out of date, so it leads to nothing but a commit that checks its version.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::{Entry, Unavailable};
+use crate::hash::HashMap;
 use crate::key::Key;
 use crate::table::Record;
 

@@ -6,11 +6,12 @@
 //! it. Invariant: nothing here assumes that this group is the only writer, so the engine must
 //! hold the rows of `needs.homes` from load to commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Clock;
 use crate::engine::{Add, Batch, Check, Committed, Failure, HomeRow};
 use crate::entropy::Entropy;
+use crate::hash::HashMap;
 use crate::id::{Stamp, Uid, Version};
 use crate::key::{Key, Parts};
 use crate::publish::Marks;

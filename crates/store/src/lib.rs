@@ -21,6 +21,7 @@ pub mod txn;
 
 mod cache;
 mod group;
+mod hash;
 mod id;
 mod publish;
 mod queue;

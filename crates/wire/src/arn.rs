@@ -34,6 +34,20 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Reads what stands behind the app instance and a slash: kind and id.
+    #[must_use]
+    pub fn below(text: &str) -> Option<Self> {
+        let (kind, id) = text.split_once('/')?;
+        let resource = match kind {
+            "user" => Self::User,
+            "bot" => Self::Bot,
+            "channel" => Self::Channel,
+            "channel-flow" => Self::ChannelFlow,
+            _ => return None,
+        };
+        is_id(id).then(|| resource(id.to_owned()))
+    }
+
     /// The path segment that names the kind, and the id; the app instance itself has neither.
     fn parts(&self) -> Option<(&'static str, &str)> {
         match self {
@@ -62,49 +76,26 @@ impl FromStr for Arn {
     type Err = NotAnArn;
 
     fn from_str(text: &str) -> Result<Self, NotAnArn> {
-        let parts = Parts::of(text).ok_or(NotAnArn)?;
-        Ok(Self {
-            region: parts.region.to_owned(),
-            account: parts.account.to_owned(),
-            app_instance: parts.app_instance.to_owned(),
-            resource: parts.resource(),
-        })
+        parse(text).ok_or(NotAnArn)
     }
 }
 
-/// What makes a resource below an app instance, and of which id.
-type Below<'a> = (fn(String) -> Resource, &'a str);
-
-/// The parts of an ARN within its text.
-#[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
-    pub region: &'a str,
-    pub account: &'a str,
-    pub app_instance: &'a str,
-    below: Option<Below<'a>>,
-}
-
-impl<'a> Parts<'a> {
-    /// Takes an ARN apart; `None` when the text is none.
-    pub fn of(text: &'a str) -> Option<Self> {
-        let rest = text.strip_prefix("arn:aws:chime:")?;
-        let (region, rest) = rest.split_once(':')?;
-        let (account, rest) = rest.split_once(':')?;
-        let path = rest.strip_prefix("app-instance/")?;
-        if !is_region(region) || !is_account(account) {
-            return None;
-        }
-        let (app_instance, below) = match path.split_once('/') {
-            None => (path, None),
-            Some((app_instance, below)) => (app_instance, Some(parse_below(below)?)),
-        };
-        is_id(app_instance).then_some(Self { region, account, app_instance, below })
-    }
-
-    /// Returns what the ARN names.
-    pub fn resource(&self) -> Resource {
-        self.below.map_or(Resource::AppInstance, |(resource, id)| resource(id.to_owned()))
-    }
+fn parse(text: &str) -> Option<Arn> {
+    let rest = text.strip_prefix("arn:aws:chime:")?;
+    let (region, rest) = rest.split_once(':')?;
+    let (account, rest) = rest.split_once(':')?;
+    let path = rest.strip_prefix("app-instance/")?;
+    let (app_instance, resource) = match path.split_once('/') {
+        None => (path, Resource::AppInstance),
+        Some((app_instance, below)) => (app_instance, Resource::below(below)?),
+    };
+    let is_right = is_region(region) && is_account(account) && is_id(app_instance);
+    is_right.then(|| Arn {
+        region: region.to_owned(),
+        account: account.to_owned(),
+        app_instance: app_instance.to_owned(),
+        resource,
+    })
 }
 
 impl fmt::Display for Arn {
@@ -116,18 +107,6 @@ impl fmt::Display for Arn {
             None => Ok(()),
         }
     }
-}
-
-fn parse_below(text: &str) -> Option<Below<'_>> {
-    let (kind, id) = text.split_once('/')?;
-    let resource = match kind {
-        "user" => Resource::User,
-        "bot" => Resource::Bot,
-        "channel" => Resource::Channel,
-        "channel-flow" => Resource::ChannelFlow,
-        _ => return None,
-    };
-    is_id(id).then_some((resource, id))
 }
 
 fn is_region(text: &str) -> bool {
@@ -147,7 +126,11 @@ fn is_id(text: &str) -> bool {
     text.len() <= ID_CHARS_MAX
         && first.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.@".contains(&b))
+        && text.bytes().all(is_of_id)
+}
+
+fn is_of_id(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.' | b'@')
 }
 
 #[cfg(test)]

@@ -104,7 +104,8 @@ fn group_of_refused_batches_writes_nothing() {
 #[test]
 fn homes_continue_from_what_was_loaded_and_keep_apart() {
     let row = HomeRow { seq: 7, last_ms: NOW_MS, last_message_ms: Some(3), last_event_seq: 5 };
-    let loaded = Loaded { homes: HashMap::from([(ROOM, row)]), ..Loaded::default() };
+    let homes = [(ROOM, row)].into_iter().collect();
+    let loaded = Loaded { homes, ..Loaded::default() };
     let told = |batch: &mut Batch| batch.events.push(event(None));
     let judged = run(vec![batch(ROOM, told), batch(HALL, told), batch(ROOM, told)], loaded);
     let stamps: Vec<Stamp> =
@@ -141,7 +142,7 @@ fn sums_join_the_adds_of_the_group_and_clearing_comes_first() {
     let add =
         |delta, max| move |batch: &mut Batch| batch.adds.push(Add { key: tally(), delta, max });
     let clear = |batch: &mut Batch| batch.deletes.push(tally());
-    let loaded = || Loaded { counters: HashMap::from([(tally(), 8)]), ..Loaded::default() };
+    let loaded = || Loaded { counters: [(tally(), 8)].into_iter().collect(), ..Loaded::default() };
     let judged = run(vec![batch(ROOM, add(1, None)), batch(HALL, add(1, Some(10)))], loaded());
     assert_eq!(judged.writes.counters[&tally()], CounterWrite { cleared: false, delta: Some(2) });
 

@@ -4,7 +4,7 @@
 //! that is sent as a whole, so that both take one round trip. Invariants: a connection serves one
 //! call at a time; one that failed is not used again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_postgres::{Error, Row};
 
 use crate::engine::{Entry, Unavailable};
+use crate::hash::HashMap;
 use crate::id::Version;
 use crate::key::{Key, KeyBytes};
 use crate::postgres::connect::Connector;
@@ -122,7 +123,7 @@ impl Readers {
             by_table.values().map(ask).collect()
         };
         let answers = self.snapshot(asks).await?;
-        let mut found = HashMap::new();
+        let mut found = HashMap::default();
         for (table, rows) in tables.into_iter().zip(answers) {
             for row in rows {
                 let entry = entry(&row, table.kind, false).map_err(unreadable)?;
