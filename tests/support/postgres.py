@@ -34,6 +34,10 @@ class Postgres:
         """Runs statements beside the engine; returns the rows, each a list of texts."""
         return [line.split("|") for line in self._script("sql", text).splitlines()]
 
+    def sql_until_cut(self, text):
+        """Runs statements whose connection another one ends."""
+        subprocess.run([SCRIPT, "sql", self._folder, text], capture_output=True, timeout=DEADLINE_S, check=False)
+
     def new_store(self):
         """The URL of an empty schema."""
         self._stores += 1

@@ -161,6 +161,11 @@ class Socket:
         except Closed as end:
             return end
 
+    def answered(self):
+        """All events that come before the answer to a ping."""
+        self.write_frame(PING, b"answered")
+        return list(iter(self.next, None))
+
     def until(self, wanted):
         """All events up to and including the first for which `wanted` holds."""
         events = []

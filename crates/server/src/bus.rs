@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat::Chat;
 use links::nats::{self, Nats, NotSent, Subscription};
-use store::postgres::{LANE_COUNT, Lease, Nodes};
+use store::postgres::{LANE_COUNT, Lease, Nodes, Progress};
 use store::{Clock as _, GroupNumber, SystemClock, Uid, Unavailable};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -142,8 +142,8 @@ enum Done {
     Renewed(Result<Vec<Lease>, Unavailable>),
     Swept,
     Read(Uid, Outcome),
-    /// The last groups of all nodes, if the database told them.
-    Last(Option<Vec<(Uid, GroupNumber)>>),
+    /// How far all nodes have come, if the database told it.
+    Asked(Option<Progress>),
 }
 
 /// See the head of this file.
@@ -188,7 +188,9 @@ impl Bus {
         let now = Instant::now();
         let certain = Certain { at: now, at_ms: SystemClock.now_ms(), question: 0 };
         let (mut lanes, mut peers) = (Lanes::default(), Peers::new(node));
-        for (other, group) in nodes.last_groups().await.map_err(StartError::Nodes)? {
+        let progress = nodes.progress().await.map_err(StartError::Nodes)?;
+        let certain = certain.before(progress.open_for);
+        for (other, group) in progress.last {
             lanes.begin(other, group);
         }
         peers.note(&leases, now);
@@ -213,7 +215,7 @@ impl Bus {
             done: mpsc::channel(HEARD_MAX),
             lanes,
             peers,
-            fence: Fence::new(now),
+            fence: Fence::new(certain, now),
             figures,
             next_beat: now,
             next_renewal: now + RENEWAL,
@@ -248,7 +250,7 @@ impl Bus {
                     self.note(done);
                 },
                 _ = turns.tick() => self.turn().await,
-                () = pause(self.fence.due()) => self.ask_for_last(),
+                () = pause(self.fence.due()) => self.ask_for_progress(),
             }
             self.look_at_fence().await;
         }
@@ -335,27 +337,28 @@ impl Bus {
             }
             Done::Swept => {}
             Done::Read(node, outcome) => self.has_read(node, outcome, now),
-            Done::Last(last) => {
-                for (node, group) in last.iter().flatten().filter(|(node, _)| *node != self.node) {
+            Done::Asked(progress) => {
+                let last = progress.iter().flat_map(|progress| &progress.last);
+                for (node, group) in last.filter(|(node, _)| *node != self.node) {
                     self.peers.meet(*node, now);
                     self.lanes.announced(*node, &[*group], now);
                 }
-                self.fence.read(last, now);
+                self.fence.read(progress, now);
             }
         }
     }
 
-    /// Asks the database for the last groups of all nodes.
-    fn ask_for_last(&mut self) {
+    /// Asks the database how far all nodes have come.
+    fn ask_for_progress(&mut self) {
         self.fence.begin(Instant::now(), SystemClock.now_ms());
         let nodes = self.nodes.clone();
         self.spawn(async move {
-            let last = nodes.last_groups().await;
-            if let Err(error) = &last {
+            let progress = nodes.progress().await;
+            if let Err(error) = &progress {
                 let error = crate::logging::chain(error);
-                tracing::debug!(error, "cannot read the last groups of the nodes");
+                tracing::debug!(error, "cannot read how far the nodes have come");
             }
-            Done::Last(last.ok())
+            Done::Asked(progress.ok())
         });
     }
 

@@ -133,8 +133,7 @@ impl Relay {
             tokio::select! {
                 group = self.sink.recv() => match group {
                     Some(group) => self.relay_with_others(&group),
-                    // What still waits for others leaves before the sockets end.
-                    None => return self.hub.flush(),
+                    None => return,
                 },
                 control = self.control.recv() => match control {
                     Some(control) => self.obey(control),

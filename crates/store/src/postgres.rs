@@ -41,7 +41,7 @@ pub(crate) use schema::FORMAT;
 
 pub use group_row::{GroupRow, Place};
 pub use moving::{export, import};
-pub use nodes::{Lease, Nodes};
+pub use nodes::{Lease, Nodes, Progress};
 pub use tls::TlsFileError;
 
 /// Committer lanes of a node, unless it is told otherwise: while one waits for the disk, others

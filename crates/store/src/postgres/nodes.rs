@@ -32,6 +32,14 @@ const LAST: &str = "
     CROSS JOIN LATERAL
         (SELECT k FROM commit_group WHERE k >= node.id || lane.low AND k < node.id || lane.high
         ORDER BY k DESC LIMIT 1) AS found";
+// Whoever writes holds rows of `home` from before it draws its stamps. One that still waits for such a row has none yet.
+const OPEN_MS: &str = "
+    SELECT coalesce(max(extract(epoch FROM clock_timestamp() - activity.xact_start)) * 1000, 0)::int8
+    FROM pg_locks AS held JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+    WHERE held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND held.relation = 'home'::regclass AND held.granted
+        AND held.mode IN ('RowShareLock', 'RowExclusiveLock')
+        AND activity.wait_event_type IS DISTINCT FROM 'Lock'";
 const AFTER: &str = "
     SELECT found.k, found.v FROM unnest($1::bytea[], $2::bytea[]) AS lane (low, high)
     CROSS JOIN LATERAL
@@ -54,6 +62,16 @@ pub struct Lease {
     pub node: Uid,
     /// Whether it is taken for alive.
     pub is_live: bool,
+}
+
+/// How far the nodes of a store have come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The last group of every lane that has any, of all nodes that are known.
+    pub last: Vec<(Uid, GroupNumber)>,
+    /// For how long the oldest transaction that writes has been open, after which it may still
+    /// commit what it stamped at its beginning.
+    pub open_for: Duration,
 }
 
 /// What the nodes of a store know of each other through the database.
@@ -81,20 +99,27 @@ impl Nodes {
         .await
     }
 
-    /// Returns the last group of every lane that has any, of all nodes that are known: whatever was
-    /// committed before this is asked is among them or before them.
-    pub async fn last_groups(&self) -> Result<Vec<(Uid, GroupNumber)>, Unavailable> {
+    /// Tells how far all nodes have come: whatever was stamped more than `open_for` before this is
+    /// asked is committed, if it ever will be, and is among the last groups or before them.
+    pub async fn progress(&self) -> Result<Progress, Unavailable> {
         let lanes = 0..u8::try_from(LANE_COUNT).unwrap_or(u8::MAX);
         let bounds = |lane| (vec![lane], [&[lane][..], &[u8::MAX; 8]].concat());
         let (low, high): (Vec<Vec<u8>>, Vec<Vec<u8>>) = lanes.map(bounds).unzip();
-        let rows = self.call(async |session| session.client().query(LAST, &[&low, &high]).await);
+        let answers = self.call(async |session| {
+            let client = session.client();
+            // In this order: what ends between the two questions is in the second answer.
+            let open_ms: i64 = client.query_one(OPEN_MS, &[]).await?.try_get(0)?;
+            Ok((open_ms, client.query(LAST, &[&low, &high]).await?))
+        });
+        let (open_ms, rows) = answers.await?;
         let mut last = Vec::new();
-        for row in rows.await? {
+        for row in rows {
             let key = session::bytes(&row, 0).map_err(unreadable)?;
             let node = key.first_chunk().map(|node| Uid(*node));
             last.extend(node.zip(group_row::group(key)));
         }
-        Ok(last)
+        let open_for = Duration::from_millis(u64::try_from(open_ms).unwrap_or(0));
+        Ok(Progress { last, open_for })
     }
 
     /// Returns at most `limit` rows of each lane, those after the given groups.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::faults::{ROOM, options, put};
 use crate::lost_commit::told;
-use crate::server::Server;
+use crate::server::{Server, connect};
 
 const NODE: Uid = Uid([8; 16]);
 const OTHER: Uid = Uid([9; 16]);
@@ -68,17 +68,17 @@ async fn rows_are_removed_and_the_last_one_of_a_lane_tells_where_it_is() {
     let config = config().await;
     commit(&config, 4).await;
     let nodes = Nodes::new(&config).expect("is well formed");
-    assert_eq!(nodes.last_groups().await.expect("the server runs"), []);
+    assert_eq!(nodes.progress().await.expect("the server runs").last, []);
     for node in [NODE, OTHER] {
         nodes.renew(node, LONG).await.expect("the server runs");
     }
     let last = GroupNumber { lane: 0, number: 4 };
-    assert_eq!(nodes.last_groups().await.expect("the server runs"), [(NODE, last)]);
+    assert_eq!(nodes.progress().await.expect("the server runs").last, [(NODE, last)]);
     nodes.forget_before(NODE, &[last]).await.expect("the server runs");
     let first = GroupNumber { lane: 0, number: 0 };
     let rows = nodes.groups_after(NODE, &[first], 100).await.expect("the server runs");
     assert_eq!(rows.iter().map(|row| row.group.number).collect::<Vec<u64>>(), [4]);
-    assert_eq!(nodes.last_groups().await.expect("the server runs"), [(NODE, last)]);
+    assert_eq!(nodes.progress().await.expect("the server runs").last, [(NODE, last)]);
 }
 
 #[tokio::test]
@@ -93,9 +93,9 @@ async fn a_lease_is_over_when_it_is_not_renewed_and_its_rows_go_after_a_while() 
     assert_eq!(renew(OTHER, LONG).await, [lease(NODE, true), lease(OTHER, true)]);
     assert_eq!(renew(NODE, Duration::ZERO).await, [lease(NODE, false), lease(OTHER, true)]);
     nodes.sweep(LONG, LONG).await.expect("the server runs");
-    assert_eq!(nodes.last_groups().await.expect("the server runs").len(), 1);
+    assert_eq!(nodes.progress().await.expect("the server runs").last.len(), 1);
     nodes.sweep(Duration::ZERO, LONG).await.expect("the server runs");
-    assert_eq!(nodes.last_groups().await.expect("the server runs"), []);
+    assert_eq!(nodes.progress().await.expect("the server runs").last, []);
     assert_eq!(renew(OTHER, LONG).await, [lease(NODE, false), lease(OTHER, true)]);
     nodes.sweep(Duration::ZERO, Duration::ZERO).await.expect("the server runs");
     assert_eq!(renew(OTHER, LONG).await, [lease(OTHER, true)]);
@@ -109,5 +109,41 @@ async fn a_node_that_tells_nobody_keeps_no_rows() {
     assert!(sent.iter().all(|committed| committed.group.is_none()));
     let nodes = Nodes::new(&config).expect("is well formed");
     nodes.renew(NODE, LONG).await.expect("the server runs");
-    assert_eq!(nodes.last_groups().await.expect("the server runs"), []);
+    assert_eq!(nodes.progress().await.expect("the server runs").last, []);
+}
+
+#[tokio::test]
+async fn what_is_open_holds_progress_back_unless_it_waits_for_a_lock() {
+    let _server = Server::shared();
+    let config = config().await;
+    commit(&config, 1).await;
+    let nodes = Nodes::new(&config).expect("is well formed");
+    let until = async |is_open: bool| loop {
+        let progress = nodes.progress().await.expect("the server runs");
+        if (progress.open_for > Duration::ZERO) == is_open {
+            break progress.open_for;
+        }
+    };
+    until(false).await;
+    // Who reads alone is no concern of the nodes.
+    let reader = connect(&config.url).await;
+    reader
+        .batch_execute("BEGIN; SELECT 1 FROM home; SELECT pg_advisory_lock(7)")
+        .await
+        .expect("is free");
+    let writer = connect(&config.url).await;
+    assert_eq!(nodes.progress().await.expect("the server runs").open_for, Duration::ZERO);
+    writer.batch_execute("BEGIN; SELECT 1 FROM home FOR UPDATE").await.expect("is free");
+    let first = until(true).await;
+    assert!(nodes.progress().await.expect("the server runs").open_for >= first);
+    let waiting = tokio::spawn(async move {
+        writer.batch_execute("SELECT pg_advisory_lock(7)").await.expect("is granted");
+        writer
+    });
+    until(false).await;
+    reader.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("is held");
+    let writer = waiting.await.expect("does not panic");
+    until(true).await;
+    writer.batch_execute("COMMIT").await.expect("is open");
+    assert_eq!(nodes.progress().await.expect("the server runs").open_for, Duration::ZERO);
 }
