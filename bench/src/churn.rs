@@ -12,11 +12,10 @@ use clap::Args;
 use tokio::runtime::Builder;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Place;
-use crate::engine::Choice;
+use crate::Setting;
 use crate::load::{self, Window};
 use crate::sender::{Source, ToServer, Turns};
-use crate::server::{Binary, Remote, Server};
+use crate::server::{Remote, Server};
 use crate::table::{self, ms};
 use crate::world::{Api as _, Size, World, join, leave};
 
@@ -28,11 +27,7 @@ const RETRIED_SHARE_MAX: f64 = 0.01;
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     #[command(flatten)]
-    choice: Choice,
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    binary: Binary,
+    setting: Setting,
     /// Senders.
     #[arg(long, default_value_t = 256)]
     senders: usize,
@@ -42,9 +37,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let folder = options.place.folder()?;
-    let flags = options.choice.flags(folder.path());
-    let server = Server::start(&options.binary, &flags)?;
+    let folder = options.setting.place.folder()?;
+    let flags = options.setting.choice.flags(folder.path());
+    let server = Server::start(&options.setting.binary, &flags)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(options, &server))
 }
@@ -73,7 +68,7 @@ async fn measure(options: &Options, server: &Server) -> Result<()> {
     let share = retried as f64 / sample.count() as f64;
     println!(
         "Senders in one channel, engine {}, while members join and leave:\n",
-        options.choice.name()
+        options.setting.choice.name()
     );
     let heads = ["senders", "sends/s", "p50 ms", "p99", "refused", "run again", "per send (< 1 %)"];
     table::print(

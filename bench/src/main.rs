@@ -42,6 +42,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::Choice;
+use crate::server::Binary;
+
 /// What the server allocates with, so that its ceilings do too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -104,6 +107,17 @@ impl Place {
     fn folder(&self) -> std::io::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix("campanile-bench-").tempdir_in(&self.dir)
     }
+}
+
+/// What a job measures: an engine, where it works, and the binary on it.
+#[derive(Args, Clone)]
+struct Setting {
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    binary: Binary,
 }
 
 fn main() -> Result<()> {

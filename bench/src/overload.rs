@@ -13,12 +13,11 @@ use clap::Args;
 use store::{Clock as _, SystemClock};
 use tokio::runtime::Builder;
 
-use crate::Place;
-use crate::engine::Choice;
+use crate::Setting;
 use crate::http::{Client, Connection};
 use crate::load::{self, Caller, Window};
 use crate::sender::Turns;
-use crate::server::{Binary, Remote, Server};
+use crate::server::{Remote, Server};
 use crate::table::{self, ms};
 use crate::world::{self, Seat, Size, World};
 
@@ -30,11 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     #[command(flatten)]
-    choice: Choice,
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    binary: Binary,
+    setting: Setting,
     /// Requests that the server answers at one time.
     #[arg(long, default_value_t = 128)]
     requests: usize,
@@ -44,15 +39,15 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let folder = options.place.folder()?;
-    let mut flags = options.choice.flags(folder.path());
+    let folder = options.setting.place.folder()?;
+    let mut flags = options.setting.choice.flags(folder.path());
     flags.extend(["--max-requests".to_owned(), options.requests.to_string()]);
-    let server = Server::start(&options.binary, &flags)?;
+    let server = Server::start(&options.setting.binary, &flags)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     println!(
         "Sends to a server that answers {} requests at one time, engine {}:\n",
         options.requests,
-        options.choice.name()
+        options.setting.choice.name()
     );
     let rows = runtime.block_on(async {
         let size = Size { senders: options.requests, channels: 0, guests: 0 };

@@ -13,14 +13,12 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::Place;
+use crate::Setting;
 use crate::bare_http::Bare;
 use crate::cpu::Whose;
-use crate::engine::Choice;
 use crate::http::Client;
 use crate::load::{self, Sample, Window};
 use crate::sender::{ToEngine, ToServer, Turns};
-use crate::server::Binary;
 use crate::signing;
 use crate::table::{self, ms};
 use ground::{Ground, Scale, Subject};
@@ -53,11 +51,7 @@ const HEADS: [&str; 17] = [
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     #[command(flatten)]
-    choice: Choice,
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    binary: Binary,
+    setting: Setting,
     /// Measured seconds of each lane in each row.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -78,10 +72,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         (options.messages, options.seconds) = (SMOKE_MESSAGES, SMOKE_SECONDS);
     }
     ensure!(
-        options.choice.is_kept(),
+        options.setting.choice.is_kept(),
         "the server must see what this process has put into the store"
     );
-    let folder = options.place.folder()?;
+    let folder = options.setting.place.folder()?;
     // The engine runs on as many threads as in the server; the client shares the machine with the
     // server and is content with one.
     let wide = Builder::new_multi_thread().enable_all().build()?;
@@ -91,13 +85,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         channels: if options.smoke { 60 } else { 1_000 },
         guests: if options.smoke { 100 } else { 1_000 },
     };
-    let making = Ground::make(&options.choice, &options.binary, folder.path(), scale);
+    let making =
+        Ground::make(&options.setting.choice, &options.setting.binary, folder.path(), scale);
     let ground = wide.block_on(making)?;
     let bench = Bench { options, ground, wide, narrow };
     println!(
         "Requests beside the sum of their parts, engine {}, {} messages in the channel that is \
          listed:\n",
-        bench.options.choice.name(),
+        bench.options.setting.choice.name(),
         bench.options.messages
     );
     let (mut rows, mut signatures) = (Vec::new(), Vec::new());

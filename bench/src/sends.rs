@@ -12,12 +12,12 @@ use clap::Args;
 use store::Engine;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::Place;
+use crate::Setting;
 use crate::cpu::Whose;
 use crate::engine::{Choice, Rules};
 use crate::load::{self, Sample, Window};
 use crate::sender::{Source, ToEngine, ToRules, ToServer, Turns};
-use crate::server::{Binary, Remote, Server};
+use crate::server::{Remote, Server};
 use crate::table::{self, ms, us};
 use crate::template::{Recorder, Template};
 use crate::world::{Seat, Size, World};
@@ -51,11 +51,7 @@ const HEADS: [&str; 16] = [
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     #[command(flatten)]
-    choice: Choice,
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    binary: Binary,
+    setting: Setting,
     /// Measured seconds of each lane in each row.
     #[arg(long, default_value_t = 6.0)]
     seconds: f64,
@@ -72,9 +68,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.smoke {
         (options.callers, options.seconds) = (SMOKE_CALLERS.to_vec(), SMOKE_SECONDS);
     }
-    let folder = options.place.folder()?;
-    let flags = options.choice.flags(&folder.path().join("server"));
-    let server = Server::start(&options.binary, &flags)?;
+    let folder = options.setting.place.folder()?;
+    let flags = options.setting.choice.flags(&folder.path().join("server"));
+    let server = Server::start(&options.setting.binary, &flags)?;
     let senders = options.callers.iter().copied().max().unwrap_or(1);
     let channels = if options.smoke { senders } else { CHANNELS };
     let size = Size { senders, channels, guests: 0 };
@@ -82,11 +78,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // server and is content with one.
     let wide = Builder::new_multi_thread().enable_all().build()?;
     let narrow = Builder::new_current_thread().enable_all().build()?;
-    let bare = wide.block_on(Bare::make(&options.choice, &folder.path().join("bare"), size))?;
+    let bare =
+        wide.block_on(Bare::make(&options.setting.choice, &folder.path().join("bare"), size))?;
     let world =
         narrow.block_on(async { World::make(&mut Remote::open(&server).await?, size).await })?;
     let bench = Bench { options, bare, server, world, wide, narrow };
-    println!("Durable sends, engine {}:\n", bench.options.choice.name());
+    println!("Durable sends, engine {}:\n", bench.options.setting.choice.name());
     let mut rows = Vec::new();
     for spread in [Spread::Together, Spread::Apart] {
         for callers in &bench.options.callers {
@@ -170,7 +167,7 @@ impl Bench {
 
     /// Returns the processes whose CPU time counts: this one first, those of a database last.
     fn with_database(&self, processes: &[Whose]) -> Vec<Whose> {
-        processes.iter().copied().chain(self.options.choice.processes()).collect()
+        processes.iter().copied().chain(self.options.setting.choice.processes()).collect()
     }
 
     fn bare(&self, spread: Spread, callers: usize) -> Result<Sample> {

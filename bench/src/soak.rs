@@ -10,11 +10,10 @@ use clap::Args;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use crate::Place;
-use crate::engine::Choice;
+use crate::Setting;
 use crate::load::Caller as _;
 use crate::sender::{Source, ToServer, Turns};
-use crate::server::{Binary, Remote, Server};
+use crate::server::{Remote, Server};
 use crate::table;
 use crate::world::{self, Size, World};
 
@@ -29,24 +28,21 @@ const SLACK_MIB: u64 = 8;
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     #[command(flatten)]
-    choice: Choice,
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    binary: Binary,
+    setting: Setting,
     /// How long it takes.
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let folder = options.place.folder()?;
-    let server = Server::start(&options.binary, &options.choice.flags(folder.path()))?;
+    let folder = options.setting.place.folder()?;
+    let server =
+        Server::start(&options.setting.binary, &options.setting.choice.flags(folder.path()))?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let seen = runtime.block_on(soak(options, &server))?;
     println!(
         "{SENDERS} senders and {READERS} readers in {CHANNELS} channels, engine {}, {:.0} s:\n",
-        options.choice.name(),
+        options.setting.choice.name(),
         options.seconds
     );
     let row = |(at, mib, requests): &(f64, u64, usize)| {
