@@ -10,10 +10,11 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
+from support import cluster
 from support.cluster import Spread, Watch
 from support.faults import Faults, build_library
 from support.nats import Nats
-from support.postgres import Postgres, named
+from support.postgres import Postgres
 from support.server import BINARY, Server
 from support.world import World
 
@@ -129,8 +130,8 @@ def faults(fault_library, tmp_path):
 @pytest.fixture(scope="session")
 def two_nodes(postgres, nats):
     """Two nodes of one store, and the watch that knows what they have told, for the tests that share them."""
-    url = postgres.new_store()
-    servers = [Server(None, "--nats-url", nats.url, database=named(url, name)) for name in ("left", "right")]
+    servers = cluster.two_nodes(lambda *arguments, **options: Server(None, *arguments, **options),
+                                postgres.new_store(), nats)
     watch = Watch(servers)
     yield servers, watch
     watch.close()
@@ -139,22 +140,54 @@ def two_nodes(postgres, nats):
     servers[0].check_store()
 
 
+ONE_NODE, TWO_NODES = "one node", "two nodes"
+
+
 def pytest_generate_tests(metafunc):
     """What holds on one node holds on two: with --engine postgres the tests marked so run on both."""
     is_marked = any(metafunc.definition.iter_markers("two_nodes"))
-    if is_marked and "world" in metafunc.fixturenames and metafunc.config.getoption("engine") == "postgres":
-        metafunc.parametrize("world", ["one node", "two nodes"], indirect=True)
+    if is_marked and "layout" in metafunc.fixturenames and metafunc.config.getoption("engine") == "postgres":
+        metafunc.parametrize("layout", [ONE_NODE, TWO_NODES], indirect=True)
 
 
 @pytest.fixture
-def world(request):
+def layout(request):
+    """On which nodes a test runs."""
+    return getattr(request, "param", ONE_NODE)
+
+
+def shared_world(request, layout, name):
+    if layout == TWO_NODES:
+        return Spread(*request.getfixturevalue("two_nodes"), name)
+    return World(request.getfixturevalue("server"), name)
+
+
+@pytest.fixture
+def world(request, layout):
     """A fresh app instance on the shared server, or on the shared pair of nodes."""
-    if getattr(request, "param", "one node") == "two nodes":
-        world = Spread(*request.getfixturevalue("two_nodes"))
-    else:
-        world = World(request.getfixturevalue("server"))
+    world = shared_world(request, layout, "World")
     yield world
     world.close()
+
+
+@pytest.fixture
+def another_world(request, layout):
+    """A second app instance beside it."""
+    world = shared_world(request, layout, "Another world")
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def start_world(request, layout, start, new_store):
+    """Starts a server of the test's own, or a pair of nodes, and makes an app instance there."""
+    def start_one(**options):
+        if layout == ONE_NODE:
+            return World(start(**options))
+        servers = cluster.two_nodes(start, new_store(), request.getfixturevalue("nats"))
+        return Spread(servers, Watch(servers))
+
+    return start_one
 
 
 @pytest.fixture
@@ -170,11 +203,3 @@ def bob(world):
 @pytest.fixture
 def carol(world):
     return world.user("carol")
-
-
-@pytest.fixture
-def another_world(server):
-    """A second app instance on the same server."""
-    world = World(server, "Another world")
-    yield world
-    world.close()

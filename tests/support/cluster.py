@@ -6,14 +6,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from support import clients
+from support.postgres import named
 from support.server import eventually
-from support.sockets import open_socket
+from support.sockets import CLOSE, open_socket
 from support.world import World
 
 # What only ever takes long on a machine that is slow, busy or broken.
 SLOW_S = 60
-# A socket that answers no ping for longer than twice 30 s is closed.
-UNREAD_S_MAX = 20
+NAMES = ("left", "right")
+NORMAL = (1000).to_bytes(2, "big")
 
 
 def beside(world, server):
@@ -37,41 +38,37 @@ def together(calls):
 
 
 class Watch:
-    """Knows when the sockets of all nodes were told of everything that was answered before."""
+    """Knows when the sockets of all nodes that run were told of everything that was answered before."""
 
     def __init__(self, servers):
-        self._nodes = [World(servers[0], "Watch")]
-        self._nodes += [beside(self._nodes[0], server) for server in servers[1:]]
-        self._watcher = self._nodes[0].user("watcher")
-        self._channel = self._nodes[0].channel(self._watcher)
-        self._sockets = []
-        self._read_at = -UNREAD_S_MAX
+        self._first = World(servers[0], "Watch")
+        self._nodes = [self._first, *[beside(self._first, server) for server in servers[1:]]]
+        self._watcher = self._first.user("watcher")
+        self._channel = self._first.channel(self._watcher)
 
     def settle(self):
-        if time.monotonic() - self._read_at >= UNREAD_S_MAX:
-            self._open()
+        nodes = [node for node in self._nodes if node.server.running]
+        for node in nodes:
+            node.reconnect()
+        sockets = [open_socket(node.server, self._watcher) for node in nodes]
         # What a node has said before a mark has arrived with it, and is told once nothing is held any more.
-        self._mark()
-        for node in self._nodes:
+        self._mark(nodes, sockets)
+        for node in nodes:
             eventually(lambda: node.server.metric("bus_held_commits") == 0, "all that is held", SLOW_S)
-        self._mark()
-        self._read_at = time.monotonic()
+        self._mark(nodes, sockets)
+        # They are of no figure that a test looks at.
+        for socket in sockets:
+            socket.write_frame(CLOSE, NORMAL)
+            socket.closed()
 
-    def _open(self):
-        for socket in self._sockets:
-            socket.close()
-        self._sockets = [open_socket(node.server, self._watcher) for node in self._nodes]
-
-    def _mark(self):
-        for node in self._nodes:
+    def _mark(self, nodes, sockets):
+        for node in nodes:
             mark = node.send(self._channel, self._watcher)
-            for socket in self._sockets:
+            for socket in sockets:
                 socket.until(lambda event: event.payload.get("MessageId") == mark)
 
     def close(self):
-        for socket in self._sockets:
-            socket.close()
-        self._nodes[0].close()
+        self._first.close()
 
 
 class Turns:
@@ -91,11 +88,20 @@ class Spread(World):
     """
 
     def __init__(self, servers, watch, name="Spread"):
-        self._several = itertools.cycle(servers)
+        self._servers = servers
         self._watch = watch
-        super().__init__(servers[0], name)
-        self.identity = Turns([clients.identity(server) for server in servers])
-        self.messaging = Turns([clients.messaging(server) for server in servers])
+        super().__init__(None, name)
+
+    @property
+    def nodes(self):
+        return self._servers
+
+    def reconnect(self):
+        """Goes on with the nodes that run now, at their present addresses."""
+        running = [server for server in self._servers if server.running]
+        self._several = itertools.cycle(running)
+        self.identity = Turns([clients.identity(server) for server in running])
+        self.messaging = Turns([clients.messaging(server) for server in running])
 
     @property
     def server(self):
@@ -104,7 +110,41 @@ class Spread(World):
 
     @server.setter
     def server(self, _):
-        """The first one is no more than the others."""
+        """None of them is the server."""
 
     def settle(self):
         self._watch.settle()
+
+    def sides(self):
+        return [Side(self, server) for server in self._servers]
+
+
+class Side(World):
+    """The app instance of a spread world as one of its nodes shows it."""
+
+    def __init__(self, spread, server):
+        self._spread = spread
+        self.server = server
+        self.arn = spread.arn
+        self._sockets = spread._sockets
+        self.reconnect()
+
+    def settle(self):
+        self._spread.settle()
+
+    def connect(self, user_arn, **options):
+        self.settle()
+        return super().connect(user_arn, **options)
+
+
+def two_nodes(start, url, nats, *arguments):
+    """Starts two nodes of one store."""
+    return [start("--nats-url", nats.url, *arguments, database=named(url, name)) for name in NAMES]
+
+
+def survivor(here, there):
+    """Where the clients of a node go that is gone: to the other one, or, if it was alone, to itself, started again."""
+    if there is here:
+        here.server.start()
+        here.reconnect()
+    return there

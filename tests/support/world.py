@@ -23,6 +23,16 @@ class World:
         self.arn = self.identity.create_app_instance(
             Name=name, ClientRequestToken=str(uuid.uuid4()))["AppInstanceArn"]
         self._sockets = []
+        self._is_deleted = False
+
+    @property
+    def nodes(self):
+        """The servers on which it is."""
+        return [self.server]
+
+    def sides(self):
+        """The world as two nodes show it: one for sockets, one for requests; the same one where there is one node."""
+        return [self, self]
 
     def reconnect(self):
         """Takes clients for the server's present address, which is another one after a restart."""
@@ -32,8 +42,12 @@ class World:
     def close(self):
         for socket in self._sockets:
             socket.close()
-        if self.server.running:
-            self.identity.delete_app_instance(AppInstanceArn=self.arn)
+        if not self._is_deleted and self.server.running:
+            self.delete()
+
+    def delete(self):
+        self.identity.delete_app_instance(AppInstanceArn=self.arn)
+        self._is_deleted = True
 
     def settle(self):
         """Waits until sockets were told of all that was answered; one node tells it in order."""
