@@ -24,13 +24,8 @@ UNAUTHORIZED = Closed(4401, "Unauthorized")
 GRANT_LIFE_S = 5
 
 
-def place(server):
-    """The flags that name a server's store."""
-    return ("--database-url", server.database) if server.database else ("--data-dir", server.folder)
-
-
 def credentials(server, verb, *arguments):
-    return run("credentials", verb, *arguments, *place(server), environment=server.environment)
+    return run("credentials", verb, *arguments, *server.store, environment=server.environment)
 
 
 def make(server, *arguments):

@@ -29,11 +29,15 @@ def trusting_home(folder, authority):
 
 
 class Runtime:
-    """A running program; used inside of `with`. `name` is `node` or `chromium`, `side` the TLS side of a server."""
+    """A running program; used inside of `with`. `name` is `node` or `chromium`, `side` the TLS side of a server.
 
-    def __init__(self, name, side, home):
+    `settle` waits until the server has told what was done before: a session that is opened then hears of none of it.
+    """
+
+    def __init__(self, name, side, home, settle=lambda: None):
         self.name = name
         self.side = side
+        self.settle = settle
         environment = clean_environment({
             "HOME": home,
             "NODE_EXTRA_CA_CERTS": side.authorities,
@@ -118,6 +122,7 @@ class Place:
 
     def session(self, user_arn, *, key=None, session_id=None, prefetch=None):
         """Starts a session and does not wait for anything. `prefetch` names the order of the channels."""
+        self._runtime.settle()
         session_id = session_id or str(uuid.uuid4())
         session = Session(self._runtime, self._name, session_id)
         session.order("start", userArn=user_arn, options=self.options(key), prefetch=prefetch)

@@ -151,6 +151,11 @@ class Server:
         return self
 
     @property
+    def store(self):
+        """The flags that name its store."""
+        return ("--database-url", self.database) if self.database else ("--data-dir", self.folder)
+
+    @property
     def authority(self):
         return f"{self.host}:{self.port}"
 
@@ -215,8 +220,7 @@ class Server:
         """Fails when the rows that the process left do not fit together: indexes, counters, references."""
         if not self.store_is_sound or not self._has_store():
             return
-        place = ("--database-url", self.database) if self.database else ("--data-dir", self.folder)
-        done = run("db", "check", *place, environment=self.environment)
+        done = run("db", "check", *self.store, environment=self.environment)
         assert (done.returncode, done.stderr) == (0, ""), done
         assert done.stdout.endswith(" 0 findings\n"), done.stdout
 
@@ -225,6 +229,7 @@ class TlsSide:
     """The TLS listener of a server, in the place of its plain one; `authorities` is the file that clients trust."""
 
     def __init__(self, server, authorities):
+        self.server = server
         self.url = server.tls_url
         self.authority = self.url.removeprefix("https://")
         self.host, port = self.authority.rsplit(":", 1)
