@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cluster import survivor
 from support.server import ROOT, clean_environment
 from support.sockets import Socket, connect_target
 from support.world import World
@@ -104,6 +105,7 @@ def test_an_id_that_is_none_is_told_so_and_the_present_goes_on(world, alice, eve
 
 
 @any_engine
+@two_nodes
 def test_a_user_in_more_than_a_thousand_channels_is_refused(world, alice):
     _, event_id = established_id(world.server, alice)
     for _ in range(CHANNELS_MAX):
@@ -147,20 +149,24 @@ def test_a_gap_that_is_longer_than_the_window_is_refused(dev):
 
 
 @any_engine
-def test_what_was_acknowledged_before_kill_9_is_told_after_it(start):
-    server = start()
-    world = World(server)
+@two_nodes
+def test_what_was_acknowledged_before_kill_9_is_told_after_it(start_world):
+    """By the other node at once, while the one that is gone may not have told it."""
+    world = start_world()
+    here, there = world.sides()
     alice, bob = world.users("alice", "bob")
     channel = world.channel(alice, bob)
-    _, event_id = established_id(server, bob)
+    world.settle()
+    _, event_id = established_id(here.server, bob)
     said = [f"message {number}" for number in range(50)]
     for content in said:
-        world.send(channel, alice, content)
-    server.kill()
-    server.start()
-    world.reconnect()
-    socket, missed, _ = resume(server, bob, event_id)
+        here.send(channel, alice, content)
+    here.server.kill()
+    now = survivor(here, there)
+    socket, missed, _ = resume(now.server, bob, event_id)
     assert contents(missed) == said
+    now.send(channel, alice, "and on")
+    assert contents(socket.until(lambda event: event.payload.get("Content") == "and on"))[-1] == "and on"
     socket.close()
 
 
@@ -337,9 +343,12 @@ def test_clients_that_are_cut_at_random_miss_nothing_and_hear_nothing_that_is_no
         listener.witness.close()
 
 
-def test_the_example_of_the_page_goes_on_where_it_was_cut(start, tmp_path):
-    server = start()
-    world = World(server)
+@any_engine
+@two_nodes
+def test_the_example_of_the_page_goes_on_where_it_was_cut(start_world, tmp_path):
+    """On the other node, if there is one."""
+    world = start_world()
+    here, there = world.sides()
     alice = world.user("alice")
     channel = world.channel(alice)
     [code] = re.findall(r"```js\n(.*?)```", PAGE, re.DOTALL)
@@ -354,22 +363,22 @@ def test_the_example_of_the_page_goes_on_where_it_was_cut(start, tmp_path):
                 if kind in said:
                     return said[kind]
 
-        def sign():
+        def sign(server):
             parameters = line("sign")
             target = connect_target(server, alice, parameters=parameters)
             process.stdin.write(f"ws://{server.authority}{target}\n")
             process.stdin.flush()
             return parameters
 
-        assert sign() == {}
+        world.settle()
+        assert sign(here.server) == {}
         assert line("heard") == "SESSION_ESTABLISHED"
         world.send(channel, alice, "one")
         assert line("content") == "one"
-        server.kill()
-        server.start()
-        world.reconnect()
-        world.send(channel, alice, "two")
-        assert re.fullmatch(r"[\w-]{24}", sign()["resume-after"])
+        here.server.kill()
+        now = survivor(here, there)
+        now.send(channel, alice, "two")
+        assert re.fullmatch(r"[\w-]{24}", sign(now.server)["resume-after"])
         while line("content") != "two":
             pass
         assert line("heard") == "RESUME_COMPLETE"

@@ -9,6 +9,8 @@ from support.sigv4 import Key, Request, canonical_query, now
 from support.sockets import Closed, Socket, connect_target, open_socket, refused
 
 pytestmark = pytest.mark.any_engine
+# What the store decides, and not the signature alone.
+two_nodes = pytest.mark.two_nodes
 
 UNAUTHORIZED = Closed(4401, "Unauthorized")
 HOUR = 3600
@@ -81,14 +83,27 @@ def test_a_changed_parameter_breaks_the_signature(server, alice, bob):
     "arn:aws:chime:us-east-1:000000000000:app-instance/00000000-0000-4000-8000-000000000000/user/alice",
     "{app}/user/alice/user/alice", "{app}/bot/alice",
 ])
-def test_only_a_live_user_connects(server, world, alice, user):
+@two_nodes
+def test_only_a_live_user_connects(world, alice, user):
     arn = user.format(app=world.arn)
-    assert refused(server, connect_target(server, arn)) == UNAUTHORIZED
+    for node in world.nodes:
+        assert refused(node, connect_target(node, arn)) == UNAUTHORIZED
 
 
-def test_a_deleted_user_is_refused(server, world, alice):
-    world.identity.delete_app_instance_user(AppInstanceUserArn=alice)
-    assert refused(server, connect_target(server, alice)) == UNAUTHORIZED
+@two_nodes
+def test_a_new_user_connects_at_once(world):
+    for number in range(10):
+        arn = world.user(f"user-{number}")
+        assert all(accepted(node, connect_target(node, arn)) for node in world.nodes)
+
+
+@two_nodes
+def test_a_deleted_user_is_refused(world):
+    for number in range(10):
+        arn = world.user(f"user-{number}")
+        world.identity.delete_app_instance_user(AppInstanceUserArn=arn)
+        for node in world.nodes:
+            assert refused(node, connect_target(node, arn)) == UNAUTHORIZED
 
 
 @pytest.mark.parametrize("slow_s", [0, 15, 60, 290], ids=lambda seconds: f"{seconds} s slow")
@@ -163,11 +178,15 @@ def test_no_subprotocol_and_no_extension_is_ever_chosen(server, alice, headers):
     socket.close()
 
 
-def test_a_signed_target_works_until_it_expires(server, alice):
-    """The signature is not a one-time ticket: a client may connect again with it, as on the real service."""
-    target = connect_target(server, alice)
-    assert accepted(server, target)
-    assert accepted(server, target)
+@two_nodes
+def test_a_signed_target_works_until_it_expires(world, alice):
+    """The signature is not a one-time ticket: a client may connect again with it, as on the real service.
+
+    It is for the name by which clients know all nodes.
+    """
+    target = connect_target(world.nodes[0], alice, host="chat.example.org")
+    for node in [*world.nodes, *world.nodes]:
+        assert accepted(node, target, host="chat.example.org")
 
 
 def test_connect_without_an_upgrade_is_a_clean_error(server, alice):
@@ -197,10 +216,11 @@ def test_frames_sent_with_the_handshake_are_not_lost(server, alice):
         socket.until(lambda _: b"" in socket.pongs)
 
 
-def test_a_session_outlives_the_expiry_of_its_signature(server, world, alice):
-    """Expires limits the handshake only: this one was in its last second of the allowed skew."""
+@two_nodes
+def test_a_session_outlives_the_expiry_of_its_signature(world, alice):
+    """Expires limits the handshake only: this one was in its last seconds of the allowed skew."""
     channel = world.channel(alice)
-    socket = open_socket(server, alice, moment=now(-305), expires=10)
+    socket = open_socket(world.server, alice, moment=now(-305), expires=10)
     world.send(channel, alice, "still connected")
     assert socket.next().payload["Content"] == "still connected"
     socket.close()

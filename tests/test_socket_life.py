@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from support.cluster import survivor
 from support.sender import Sender
 from support.server import eventually, holds_connection
 from support.sockets import BINARY, CLOSE, PING, TEXT, Closed
-from support.world import World
 
 pytestmark = [pytest.mark.any_engine, pytest.mark.two_nodes]
 
@@ -124,12 +124,13 @@ def test_a_peer_that_vanishes_disturbs_nobody(world, alice, bob):
         assert alive(world, channel, alice, staying, str(number))
 
 
-def test_a_consumer_that_does_not_read_is_closed_and_slows_nobody(start):
+def test_a_consumer_that_does_not_read_is_closed_and_slows_nobody(start_world):
     """Its queue is bounded; the others hear every message in order meanwhile."""
-    world = World(start(data_dir=":memory:"))
+    world = start_world(data_dir=":memory:")
+    here, there = world.sides()
     alice, slow, quick = world.users("alice", "slow", "quick")
     channel = world.channel(alice, slow, quick)
-    lazy, reader = world.connect(slow), world.connect(quick)
+    lazy, reader = here.connect(slow), here.connect(quick)
     heard = []
     content = "x" * 4000
     count = 6000
@@ -140,7 +141,7 @@ def test_a_consumer_that_does_not_read_is_closed_and_slows_nobody(start):
 
     thread = threading.Thread(target=read)
     thread.start()
-    sender = Sender(world.server, channel, alice)
+    sender = Sender(there.server, channel, alice)
     sent = [sender.id_of(content, persistence="NON_PERSISTENT") for _ in range(count)]
     sender.close()
     thread.join()
@@ -158,21 +159,23 @@ def test_a_consumer_that_does_not_read_is_closed_and_slows_nobody(start):
     assert alive(world, channel, alice, again, "back again")
 
 
-def test_a_consumer_that_does_not_read_is_gone_soon_after_its_user_was_deleted(start):
+def test_a_consumer_that_does_not_read_is_gone_soon_after_its_user_was_deleted(start_world):
     """The close that it is owed waits behind frames that nobody takes; it must not wait for ever."""
-    server = start(data_dir=":memory:")
-    world = World(server)
+    world = start_world(data_dir=":memory:")
+    here, there = world.sides()
+    server = here.server
     alice, slow = world.users("alice", "slow")
     channel = world.channel(alice, slow)
-    lazy = world.connect(slow, receive_bytes=4096)
-    sender = Sender(server, channel, alice)
+    lazy = here.connect(slow, receive_bytes=4096)
+    sender = Sender(there.server, channel, alice)
     for _ in range(STUCK_MESSAGES):
         sender.id_of("x" * 4000, persistence="NON_PERSISTENT")
     sender.close()
-    assert server.metric("sockets_open") == 1, "what waits is below the bound of the queue"
+    world.settle()
+    eventually(lambda: server.metric("sockets_open") == 1, "no socket but this one, whose queue is below its bound")
     assert server.metric("slow_closes_total") == 0
     assert holds_connection(server, lazy.port)
-    world.identity.delete_app_instance_user(AppInstanceUserArn=slow)
+    there.identity.delete_app_instance_user(AppInstanceUserArn=slow)
     eventually(lambda: server.metric("sockets_open") == 0, "the socket's end", STUCK_S_MAX)
     eventually(lambda: not holds_connection(server, lazy.port), "the connection's end", STUCK_S_MAX)
     begun = time.monotonic()
@@ -182,25 +185,32 @@ def test_a_consumer_that_does_not_read_is_gone_soon_after_its_user_was_deleted(s
     assert time.monotonic() - begun < STUCK_S_MAX
 
 
-def test_a_shutdown_closes_every_socket_with_1012(start):
-    server = start(data_dir=":memory:")
-    world = World(server)
-    sockets = [world.connect(user) for user in world.users("alice", "bob") for _ in range(2)]
-    server.signal_termination()
-    assert [socket.closed().code for socket in sockets] == [1012] * 4
-    assert server.terminate() == 0
-
-
-def test_a_user_connects_again_after_a_restart_and_hears_his_channels(start):
-    server = start()
-    world = World(server)
+def test_a_shutdown_closes_every_socket_with_1012(start_world):
+    """Its clients go to the other node, or to the same one after its restart."""
+    world = start_world()
+    here, there = world.sides()
     alice, bob = world.users("alice", "bob")
     channel = world.channel(alice, bob)
-    socket = world.connect(bob)
-    server.restart()
+    sockets = [here.connect(user) for user in (alice, bob) for _ in range(2)]
+    here.server.signal_termination()
+    assert [socket.closed().code for socket in sockets] == [1012] * 4
+    assert here.server.terminate() == 0
+    now = survivor(here, there)
+    assert alive(now, channel, alice, now.connect(bob), "there")
+
+
+def test_a_user_connects_again_after_a_restart_and_hears_his_channels(start_world):
+    world = start_world()
+    here, _ = world.sides()
+    alice, bob = world.users("alice", "bob")
+    channel = world.channel(alice, bob)
+    socket = here.connect(bob)
+    here.server.restart()
     with pytest.raises((Closed, ConnectionError)):
         while True:
             socket.next()
+    here.reconnect()
     world.reconnect()
-    socket = world.connect(bob)
-    assert alive(world, channel, alice, socket, "back again")
+    for number in range(4):
+        socket = world.connect(bob)
+        assert alive(world, channel, alice, socket, f"back again {number}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.world import Fence, World
+from support.world import Fence
 
 pytestmark = [pytest.mark.any_engine, pytest.mark.two_nodes]
 
@@ -140,8 +140,7 @@ def test_the_sockets_of_a_deleted_user_are_closed_with_4003(world, alice, bob):
     assert staying.until(lambda event: event.type == "CREATE_CHANNEL_MESSAGE")
 
 
-def test_the_sockets_of_a_deleted_app_instance_are_closed_with_4003(server):
-    world = World(server)
-    sockets = [world.connect(user) for user in world.users("alice", "bob")]
-    world.identity.delete_app_instance(AppInstanceArn=world.arn)
-    assert [socket.closed().code for socket in sockets] == [4003, 4003]
+def test_the_sockets_of_a_deleted_app_instance_are_closed_with_4003(world, alice, bob):
+    sockets = [world.connect(user) for user in (alice, bob, alice)]
+    world.delete()
+    assert [socket.closed().code for socket in sockets] == [4003] * 3
