@@ -181,10 +181,10 @@ def another_world(request, layout):
 @pytest.fixture
 def start_world(request, layout, start, new_store):
     """Starts a server of the test's own, or a pair of nodes, and makes an app instance there."""
-    def start_one(**options):
+    def start_one(*arguments, **options):
         if layout == ONE_NODE:
-            return World(start(**options))
-        servers = cluster.two_nodes(start, new_store(), request.getfixturevalue("nats"))
+            return World(start(*arguments, **options))
+        servers = cluster.two_nodes(start, new_store(), request.getfixturevalue("nats"), *arguments)
         return Spread(servers, Watch(servers))
 
     return start_one

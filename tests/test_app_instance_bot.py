@@ -172,6 +172,7 @@ def test_a_bot_of_another_app_instance_is_a_stranger(world, another_world, alice
         world.messages(channel, foreign)
 
 
+@pytest.mark.two_nodes
 def test_what_a_bot_says_is_heard_on_sockets(world, alice):
     bot = world.bot("Helper")
     channel = world.channel(bot, alice)
@@ -181,6 +182,7 @@ def test_what_a_bot_says_is_heard_on_sockets(world, alice):
     assert event.payload["Sender"] == {"Arn": bot, "Name": "Helper"}
 
 
+@pytest.mark.two_nodes
 def test_a_deleted_bot_is_gone_with_its_memberships_and_roles(world, alice):
     bot = world.bot("Helper")
     channel = world.channel(alice, ModeratorArns=[bot])

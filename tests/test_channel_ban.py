@@ -68,6 +68,7 @@ def test_pages_joined_together_give_every_ban_once(world, alice):
         assert banned(world, channel, alice, MaxResults=size) == names
 
 
+@pytest.mark.two_nodes
 def test_a_banned_member_is_removed_and_hears_up_to_his_removal(world, alice, bob):
     channel = world.channel(alice, bob)
     fence = Fence(world, alice, bob)
@@ -81,6 +82,7 @@ def test_a_banned_member_is_removed_and_hears_up_to_his_removal(world, alice, bo
     assert world.members(channel, alice) == ["alice"]
 
 
+@pytest.mark.two_nodes
 def test_a_ban_of_who_is_no_member_is_told_to_nobody(world, alice, bob):
     channel = world.channel(alice)
     fence = Fence(world, alice, bob)

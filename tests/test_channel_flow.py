@@ -110,6 +110,7 @@ def test_a_flow_that_is_not_there_is_forbidden(world, another_world, alice):
             associate(world, channel, alice, absent)
 
 
+@pytest.mark.two_nodes
 def test_a_channel_has_one_flow_and_moderators_choose_it(world, alice, bob):
     channel = world.channel(alice, bob)
     flow, other = [world.flow() for _ in range(2)]
@@ -186,6 +187,7 @@ def test_a_flow_that_continues_sends_at_once(world, alice, bob):
     assert world.server.metric("failed_invocations_total") == before + 1
 
 
+@pytest.mark.two_nodes
 def test_a_flow_that_aborts_fails_the_message_for_its_sender_alone(world, alice, bob):
     channel = channel_with_flow(world, "ABORT", alice, bob)
     fence = Fence(world, alice, bob)
@@ -214,6 +216,7 @@ def test_a_flow_that_aborts_fails_the_message_for_its_sender_alone(world, alice,
             ChannelArn=channel, MessageId=message_id, Content="again", ChimeBearer=alice)
 
 
+@pytest.mark.two_nodes
 def test_a_non_persistent_message_that_fails_is_told_and_not_kept(world, alice, bob):
     channel = channel_with_flow(world, "ABORT", alice, bob)
     fence = Fence(world, alice, bob)
@@ -233,6 +236,7 @@ def test_control_messages_pass_no_flow(world, alice, bob):
     assert world.contents(channel, bob) == ["typing"]
 
 
+@pytest.mark.two_nodes
 def test_an_update_that_fails_leaves_the_old_text(world, alice, bob):
     channel = world.channel(alice, bob)
     message_id = world.send(channel, alice, "old")

@@ -50,6 +50,7 @@ def test_each_who_cannot_be_added_gets_an_error(world, another_world, alice, bob
     assert world.members(channel, alice) == ["alice", "bob", "carol"]
 
 
+@pytest.mark.two_nodes
 def test_a_batch_of_failures_is_answered_and_told_to_nobody(world, alice, bob):
     channel = world.channel(alice, bob)
     fence = Fence(world, alice, bob)
@@ -60,6 +61,7 @@ def test_a_batch_of_failures_is_answered_and_told_to_nobody(world, alice, bob):
     assert fence.before(*sockets) == [[], []]
 
 
+@pytest.mark.two_nodes
 def test_members_hear_of_it_once_the_new_ones_included(world, alice, bob, carol):
     channel = world.channel(alice)
     fence = Fence(world, alice, bob, carol)
@@ -72,6 +74,7 @@ def test_members_hear_of_it_once_the_new_ones_included(world, alice, bob, carol)
         assert events[0].message_type == "SYSTEM"
 
 
+@pytest.mark.two_nodes
 def test_hidden_members_hear_of_themselves_and_moderators_of_all(world, alice, bob, carol):
     member = world.user("member")
     channel = world.channel(alice, member)

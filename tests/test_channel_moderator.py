@@ -155,6 +155,7 @@ def test_of_promotions_at_once_one_succeeds(world, alice, bob):
     assert moderators(world, channel, alice) == ["Alice", "Bob"]
 
 
+@pytest.mark.two_nodes
 def test_nobody_hears_of_the_role_and_its_holder_hears_of_hidden_members_from_then_on(
         world, alice, bob, carol):
     channel = world.channel(alice, bob)
@@ -171,6 +172,7 @@ def test_nobody_hears_of_the_role_and_its_holder_hears_of_hidden_members_from_th
     assert [event.type for event in for_bob] == [delete]
 
 
+@pytest.mark.two_nodes
 def test_a_socket_that_opens_later_knows_the_role(world, alice, bob, carol):
     channel = world.channel(alice, bob)
     promote(world, channel, alice, bob)

@@ -49,6 +49,7 @@ def test_what_was_sent_before_is_read_and_what_is_sent_after_is_not(world, alice
     assert listed["ChannelSummary"]["LastMessageTimestamp"] > read
 
 
+@pytest.mark.two_nodes
 def test_each_member_has_his_own_and_nobody_is_told(world, alice, bob):
     channel = world.channel(alice, bob)
     fence = Fence(world, alice, bob)

@@ -69,6 +69,7 @@ def test_a_missing_or_foreign_channel_is_forbidden(world, another_world, alice):
             update(world, channel, alice, Name="x")
 
 
+@pytest.mark.two_nodes
 def test_members_hear_the_whole_channel_and_strangers_nothing(world, alice, bob, carol):
     channel = world.channel(alice, bob, Metadata="m", Privacy="PUBLIC")
     world.send(channel, alice)
@@ -86,6 +87,7 @@ def test_members_hear_the_whole_channel_and_strangers_nothing(world, alice, bob,
     assert (event.payload["Name"], event.payload["Metadata"]) == ("New", "m")
 
 
+@pytest.mark.two_nodes
 def test_naming_nothing_tells_nothing_and_naming_the_same_again_is_an_update(world, alice):
     channel = world.channel(alice, name="Same")
     fence = Fence(world, alice)

@@ -62,6 +62,7 @@ def test_of_many_creates_of_one_channel_id_one_succeeds(world, alice):
     assert refusals(outcomes) == ["ConflictException"] * (RACERS - 1)
 
 
+@pytest.mark.two_nodes
 def test_of_many_joins_of_one_member_one_succeeds_and_is_told_once(world, alice, bob):
     channel = world.channel(alice)
     socket = world.connect(alice)
@@ -87,14 +88,15 @@ def test_the_last_place_of_a_quota_is_given_once(world):
     assert refusals(outcomes) == ["ResourceLimitExceededException"] * (RACERS - 1)
 
 
-def test_a_member_who_is_removed_while_sending_gets_nothing_in_afterwards(server, world, alice, bob):
+@pytest.mark.two_nodes
+def test_a_member_who_is_removed_while_sending_gets_nothing_in_afterwards(world, alice, bob):
     channel = world.channel(alice, bob)
-    socket = world.connect(alice)
+    socket, node = world.connect(alice), world.server
     acknowledged, answers = [], []
     under_way = threading.Event()
 
     def send():
-        sender = Sender(server, channel, bob)
+        sender = Sender(node, channel, bob)
         for number in range(10_000):
             answer = sender.send(str(number))
             answers.append(answer.status)
@@ -121,45 +123,59 @@ def test_a_member_who_is_removed_while_sending_gets_nothing_in_afterwards(server
     assert socket.next().payload["Content"] == "after"
 
 
+def connecting(world, user, number):
+    """Connects, with the same session each time, to one of the nodes by turns."""
+    return partial(open_socket, world.nodes[number % len(world.nodes)], user, session_id="one-session")
+
+
+@pytest.mark.two_nodes
 def test_a_join_beside_a_connect_is_never_missed(world, alice, bob):
     for number in range(30):
         channel = world.channel(alice, ChannelId=f"room-{number}")
-        socket = race([partial(world.join, channel, alice, bob), partial(world.connect, bob, session_id="bob")])[1]
+        world.settle()
+        socket = race([partial(world.join, channel, alice, bob), connecting(world, bob, number)])[1]
         message_id = world.send(channel, alice, "welcome")
         events = socket.until(lambda event: event.type == "CREATE_CHANNEL_MESSAGE")
         assert events[-1].payload["MessageId"] == message_id
         assert len(events) <= 2, "at most his own join came before"
         world.leave(channel, alice, bob)
+        socket.close()
 
 
+@pytest.mark.two_nodes
 def test_a_removal_beside_a_connect_is_never_overheard(world, alice, bob):
     for number in range(30):
         channel = world.channel(alice, bob, ChannelId=f"room-{number}")
         fence = world.channel(alice, bob)
-        socket = race([partial(world.leave, channel, alice, bob), partial(world.connect, bob, session_id="bob")])[1]
+        world.settle()
+        socket = race([partial(world.leave, channel, alice, bob), connecting(world, bob, number)])[1]
         world.send(channel, alice, "not for bob")
         world.send(fence, alice, "fence")
         events = socket.until(lambda event: event.payload.get("Content") == "fence")
         assert [event.type for event in events[:-1]] in ([], ["DELETE_CHANNEL_MEMBERSHIP"])
         world.leave(fence, alice, bob)
+        socket.close()
 
 
-def test_sockets_that_open_under_load_miss_nothing_and_hear_nothing_twice(server, world, alice, bob):
+@pytest.mark.two_nodes
+def test_sockets_that_open_under_load_miss_nothing_and_hear_nothing_twice(world, alice, bob):
     channel = world.channel(alice, bob)
+    here, there = world.sides()
     stop = threading.Event()
     sent = []
 
     def send():
-        sender = Sender(server, channel, alice)
+        sender = Sender(there.server, channel, alice)
         while not stop.is_set():
             sent.append(sender.id_of(f"message {len(sent)}"))
         sender.close()
 
+    world.settle()
     thread = threading.Thread(target=send)
     thread.start()
     sockets = []
     for _ in range(9):
-        socket = open_socket(server, bob)
+        socket = open_socket(here.server, bob)
         sockets.append((len(sent), socket))
     stop.set()
     thread.join(20)

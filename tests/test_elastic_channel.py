@@ -76,6 +76,7 @@ def test_members_fill_sub_channels_and_moderators_choose(world, owner, alice, bo
         world.messaging.list_sub_channels(ChannelArn=channel, ChimeBearer=alice)
 
 
+@pytest.mark.two_nodes
 def test_what_is_said_is_heard_in_its_sub_channel_alone(world, owner, alice, bob, carol):
     fence = Fence(world, alice, bob, carol)
     channel = elastic(world, owner)
@@ -125,6 +126,7 @@ def test_members_who_come_at_once_never_pass_the_target(world, owner):
     assert counts == [3, 3, 3, 3]
 
 
+@pytest.mark.two_nodes
 def test_a_batch_is_told_one_by_one(world, owner, alice, bob, carol):
     fence = Fence(world, alice)
     channel = elastic(world, owner)
@@ -138,6 +140,7 @@ def test_a_batch_is_told_one_by_one(world, owner, alice, bob, carol):
     assert len(set(heard)) == 1
 
 
+@pytest.mark.two_nodes
 def test_members_are_moved_into_a_new_sub_channel_and_hear_it_from_then_on(world, owner):
     members = world.users(*(f"member-{index}" for index in range(5)))
     fence = Fence(world, *members)
@@ -171,6 +174,7 @@ def test_members_are_moved_into_a_new_sub_channel_and_hear_it_from_then_on(world
     assert [event.payload["Content"] for event in fence.before(again)[0]] == ["again"]
 
 
+@pytest.mark.two_nodes
 def test_a_small_sub_channel_goes_and_its_moderator_is_told_why(world, owner):
     members = world.users(*(f"member-{index}" for index in range(5)))
     fence = Fence(world, owner, *members)
@@ -178,8 +182,9 @@ def test_a_small_sub_channel_goes_and_its_moderator_is_told_why(world, owner):
     first = [add(world, channel, owner, member) for member in members[:4]][0]
     second = add(world, channel, owner, members[4])
     # A sub-channel that is still being filled would take members of the other one again.
-    eventually(lambda: counts(world, channel, owner) == [2, 3] and world.server.metric("jobs_due") == 0,
-               "the members are spread")
+    eventually(lambda: counts(world, channel, owner) == [2, 3], "the members are spread")
+    for node in world.nodes:
+        eventually(lambda: node.metric("jobs_due") == 0, "the end of the work")
     for sub_channel in (first, second):
         world.messaging.create_channel_membership(
             ChannelArn=channel, MemberArn=owner, Type="DEFAULT", SubChannelId=sub_channel, ChimeBearer=owner)

@@ -22,6 +22,7 @@ def finish(arguments, **options):
     return done.stdout
 
 
+@pytest.mark.two_nodes
 def test_a_message_sent_with_boto3_arrives_on_a_signed_websocket(world, alice, bob):
     channel = world.channel(alice, bob)
     socket = world.connect(bob)
@@ -34,8 +35,10 @@ def test_a_message_sent_with_boto3_arrives_on_a_signed_websocket(world, alice, b
     assert event.payload["Sender"] == {"Arn": alice, "Name": "Alice"}
 
 
-def test_a_message_sent_with_the_aws_cli_arrives_on_a_signed_websocket(server, world, alice, bob):
+@pytest.mark.two_nodes
+def test_a_message_sent_with_the_aws_cli_arrives_on_a_signed_websocket(world, alice, bob):
     def aws(service, operation, *arguments):
+        server = world.server
         command = [AWS, service, operation, "--endpoint-url", server.url, "--output", "json", *arguments]
         out = finish(command, env=environment(server))
         return json.loads(out) if out else None

@@ -39,6 +39,7 @@ def test_a_repeated_create_of_a_user_answers_the_same_arn(world):
             world.identity.create_app_instance_user(**arguments | other)
 
 
+@pytest.mark.two_nodes
 def test_a_repeated_create_of_a_channel_answers_the_same_arn_and_no_second_event(world, alice, bob):
     fence = Fence(world, alice, bob)
     sockets = [world.connect(alice), world.connect(bob)]
@@ -56,6 +57,7 @@ def test_a_repeated_create_of_a_channel_answers_the_same_arn_and_no_second_event
         "ChannelArn"] != first
 
 
+@pytest.mark.two_nodes
 def test_a_repeated_send_answers_the_same_id_and_no_second_event(world, alice, bob):
     channel = world.channel(alice, bob)
     fence = Fence(world, bob)

@@ -64,6 +64,7 @@ def test_metadata_and_content_type_are_replaced_when_given_and_an_empty_metadata
     assert "Metadata" not in get(world, channel, message_id, alice)
 
 
+@pytest.mark.two_nodes
 def test_an_update_is_told_to_the_members_with_its_times(world, alice, bob):
     channel = world.channel(alice, bob)
     message_id = world.send(channel, alice, "old")
@@ -115,6 +116,7 @@ def test_a_message_that_is_not_there_is_forbidden(world, alice, change):
             change(world, channel, message_id, alice)
 
 
+@pytest.mark.two_nodes
 def test_a_redacted_message_has_no_text_any_more(world, alice, bob):
     channel = world.channel(alice, bob)
     message_id = world.send(channel, bob, "secret", Metadata="secret")
@@ -154,6 +156,7 @@ def test_members_redact_their_own_messages_and_moderators_and_admins_any(world, 
     assert [message["Redacted"] for message in world.messages(channel, carol)] == [True] * 3
 
 
+@pytest.mark.two_nodes
 def test_a_deleted_message_is_gone_and_the_members_are_told(world, alice, bob, admin):
     channel = world.channel(alice, bob)
     message_id = world.send(channel, bob, "gone", Metadata="gone")
@@ -175,6 +178,7 @@ def test_a_deleted_message_is_gone_and_the_members_are_told(world, alice, bob, a
         delete(world, channel, message_id, admin)
 
 
+@pytest.mark.two_nodes
 def test_changes_of_a_targeted_message_reach_sender_and_target_only(world, alice, bob, carol, admin):
     channel = world.channel(alice, bob, carol)
     fence = Fence(world, alice, bob, carol)

@@ -3,7 +3,7 @@
 import pytest
 
 from support.clients import BAD_BEARER, BAD_MEMBER, everything, refusal
-from support.sockets import Closed, connect_target, refused
+from support.sockets import Closed, connect_target, open_socket, refused
 from support.world import Fence, World
 
 pytestmark = pytest.mark.any_engine
@@ -85,6 +85,7 @@ def test_a_recreated_users_request_tokens_are_his_own(world, alice, bob):
     assert world.contents(channel, alice) == ["other words", "hello"]
 
 
+@pytest.mark.two_nodes
 def test_a_recreated_user_hears_nothing_of_the_old_ones_channels(world, alice, bob):
     channel = world.channel(alice, bob)
     old_socket = world.connect(bob)
@@ -96,12 +97,15 @@ def test_a_recreated_user_hears_nothing_of_the_old_ones_channels(world, alice, b
     assert fence.before(socket) == [[]]
 
 
-def test_a_signed_connect_of_a_deleted_user_is_refused_until_there_is_a_new_one(server, world, bob):
-    target = connect_target(server, bob)
+@pytest.mark.two_nodes
+def test_a_signed_connect_of_a_deleted_user_is_refused_until_there_is_a_new_one(world, bob):
+    targets = [(node, connect_target(node, bob)) for node in world.nodes]
     world.identity.delete_app_instance_user(AppInstanceUserArn=bob)
-    assert refused(server, target) == Closed(4401, "Unauthorized")
+    for node, target in targets:
+        assert refused(node, target) == Closed(4401, "Unauthorized")
     world.user("bob")
-    world.connect(bob)
+    for node in world.nodes:
+        open_socket(node, bob).close()
 
 
 def test_a_recreated_channel_has_no_members_messages_or_moderators_of_the_old_one(world, alice, bob, carol):

@@ -13,7 +13,8 @@ MESSAGES_EACH = 12
 LISTENERS = 4
 
 
-def test_one_order_everywhere_under_64_concurrent_senders(server, world):
+@pytest.mark.two_nodes
+def test_one_order_everywhere_under_64_concurrent_senders(world):
     senders = [world.user(f"sender-{number}") for number in range(SENDERS)]
     listeners = [world.user(f"listener-{number}") for number in range(LISTENERS)]
     channel = world.channel(senders[0], *senders[1:], *listeners)
@@ -23,7 +24,7 @@ def test_one_order_everywhere_under_64_concurrent_senders(server, world):
     sent = [[] for _ in senders]
 
     def send(number):
-        sender = Sender(server, channel, senders[number])
+        sender = Sender(world.nodes[number % len(world.nodes)], channel, senders[number])
         gate.wait()
         for count in range(MESSAGES_EACH):
             sent[number].append(sender.id_of(f"{number}:{count}"))

@@ -67,8 +67,10 @@ def test_a_quota_that_makes_no_sense_is_refused(tmp_path, value):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_connections_of_a_user_are_a_quota(start):
-    world = World(start("--quota", "connections=2", data_dir=":memory:"))
+@pytest.mark.any_engine
+@pytest.mark.two_nodes
+def test_connections_of_a_user_are_a_quota(start_world):
+    world = start_world("--quota", "connections=2", data_dir=":memory:")
     alice = world.user("alice")
     first, second = world.connect(alice), world.connect(alice)
     third = world.connect(alice)
