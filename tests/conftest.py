@@ -4,6 +4,7 @@
 `postgres`. What is not chosen is counted as deselected, never skipped.
 """
 
+import functools
 import os
 
 import pytest
@@ -130,8 +131,7 @@ def faults(fault_library, tmp_path):
 @pytest.fixture(scope="session")
 def two_nodes(postgres, nats):
     """Two nodes of one store, and the watch that knows what they have told, for the tests that share them."""
-    servers = cluster.two_nodes(lambda *arguments, **options: Server(None, *arguments, **options),
-                                postgres.new_store(), nats)
+    servers = cluster.two_nodes(functools.partial(Server, None), postgres.new_store(), nats)
     watch = Watch(servers)
     yield servers, watch
     watch.close()

@@ -102,7 +102,11 @@ def everything_that_happens(here, there, alice, bob, carol):
     there.messaging.update_channel_message(ChannelArn=channel, MessageId=message, Content="two", ChimeBearer=bob)
     here.messaging.redact_channel_message(ChannelArn=channel, MessageId=message, ChimeBearer=alice)
     there.messaging.delete_channel_message(ChannelArn=channel, MessageId=message, ChimeBearer=alice)
+    # The place of what is not kept is open between nodes, unless everything before it was heard, and nothing after it
+    # is done yet.
+    here.settle()
     here.post(channel, bob, "passing", persistence="NON_PERSISTENT")
+    here.settle()
     there.messaging.batch_create_channel_membership(ChannelArn=channel, MemberArns=[carol], ChimeBearer=alice)
     here.send(channel, carol, "to bob", Target=[{"MemberArn": bob}])
     there.messaging.update_channel(ChannelArn=channel, Name="Renamed", ChimeBearer=alice)

@@ -3,13 +3,14 @@
 The play and its rules are those of `test_realtime_random.py`, and so are the variables that choose it.
 """
 
+import functools
 import os
 import random
 
 import pytest
 
+from support import cluster
 from support.nats import Nats
-from support.postgres import named
 from support.realtime import oracle
 from support.realtime.play import Play
 from support.server import Server
@@ -25,8 +26,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120 + OPERATIONS // 5)]
 def nodes(postgres):
     """Two nodes of one store, with a NATS of their own."""
     nats = Nats()
-    url = postgres.new_store()
-    servers = [Server(None, "--nats-url", nats.url, database=named(url, name)) for name in ("left", "right")]
+    servers = cluster.two_nodes(functools.partial(Server, None), postgres.new_store(), nats)
     yield servers
     for server in servers:
         server.close()

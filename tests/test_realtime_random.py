@@ -46,6 +46,12 @@ def played(server):
     world.close()
 
 
+@pytest.fixture(scope="module")
+def rules_for_several(played):
+    """What is asked of several nodes."""
+    return oracle.Rules(played.ledger, played.observers, one_node=False)
+
+
 def test_the_observers_hear_all_that_was_done_once_and_in_an_order_that_it_can_have_had(played):
     assert played.rules.complaints == [], SEED
 
@@ -55,10 +61,10 @@ def test_every_socket_hears_exactly_what_the_rules_say(played):
     assert complaints == [], SEED
 
 
-def test_what_one_node_does_keeps_to_the_rules_for_several_too(played):
+def test_what_one_node_does_keeps_to_the_rules_for_several_too(played, rules_for_several):
     """They leave the place of a NON_PERSISTENT message open, and ask for nothing that those for one do not ask for."""
-    rules = oracle.Rules(played.ledger, played.observers, one_node=False)
-    assert [complaint for session in played.sessions for complaint in rules.check(session)] == [], SEED
+    complaints = [complaint for session in played.sessions for complaint in rules_for_several.check(session)]
+    assert complaints == [], SEED
 
 
 def test_the_play_has_done_everything_and_was_heard(played):
@@ -152,7 +158,7 @@ WAYS = [lost, lost_target, lost_membership, lost_from_a_place_on, doubled, swapp
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_log_that_is_broken_in_one_place_is_noticed(played, way):
+def test_a_log_that_is_broken_in_one_place_is_noticed(played, rules_for_several, way):
     rng = random.Random(SEED)
     observers = played.observers.keys()
     whole = [session for session in played.sessions if session.closed is None and session.user not in observers
@@ -165,7 +171,8 @@ def test_a_log_that_is_broken_in_one_place_is_noticed(played, way):
         log = list(session.log)
         known = set(map(oracle.form, log))
         way(rng, log, [event for event in rng.sample(everything, 500) if oracle.form(event) not in known])
-        assert played.rules.check(replace(session, log=log)), (SEED, session.user)
+        for rules in (played.rules, rules_for_several):
+            assert rules.check(replace(session, log=log)), (SEED, session.user)
 
 
 @pytest.mark.parametrize("way", [lost, lost_joining, lost_from_a_place_on, doubled, swapped_ids, altered],
@@ -176,5 +183,6 @@ def test_an_observers_log_that_is_broken_in_one_place_is_noticed(played, way):
         user, log = rng.choice(list(played.observers.items()))
         log = list(log)
         way(rng, log, [])
-        rules = oracle.Rules(played.ledger, played.observers | {user: log}, one_node=True)
-        assert rules.complaints, (SEED, user)
+        for one_node in (True, False):
+            rules = oracle.Rules(played.ledger, played.observers | {user: log}, one_node=one_node)
+            assert rules.complaints, (SEED, user)

@@ -171,17 +171,17 @@ def test_what_was_acknowledged_before_kill_9_is_told_after_it(start_world):
 
 
 class Listener:
-    """A user with two sockets: one that stays and hears everything, and one that is cut and comes back."""
+    """A user with two sockets: one that stays and hears everything, and one that is cut and comes back, to any node."""
 
-    def __init__(self, server, user):
-        self.server, self.user = server, user
+    def __init__(self, world, user):
+        self.world, self.user = world, user
         self.heard = []  # by the socket that stays
         self.told = {}  # by the other, of each id once
         self.excused = set()
         self.missed_count = 0
-        self.witness, start = established_id(server, user)
+        self.witness, start = established_id(world.server, user)
         self.begun_ms = milliseconds(start)
-        self.flaky, self.last = established_id(server, user)
+        self.flaky, self.last = established_id(world.server, user)
 
     def catch_up(self, mark):
         """Lets the witness hear everything up to a message that only marks the place."""
@@ -201,7 +201,7 @@ class Listener:
 
     def come_back(self, channels, deleted):
         """Checks what is told against what the witness heard. `channels` are those that he is in now."""
-        self.flaky, missed, end = resume(self.server, self.user, self.last)
+        self.flaky, missed, end = resume(self.world.server, self.user, self.last)
         assert end.type == "RESUME_COMPLETE"
         self.missed_count += sum(event.id not in self.told for event in missed)
         place = {event.id: number for number, event in enumerate(self.heard)}
@@ -320,7 +320,7 @@ class Play:
 @two_nodes
 def test_clients_that_are_cut_at_random_miss_nothing_and_hear_nothing_that_is_not_theirs(world, seed):
     play = Play(world, seed)
-    listeners = [Listener(world.server, user) for user in play.users]
+    listeners = [Listener(world, user) for user in play.users]
     for _ in range(25):
         for _ in range(play.chance.randint(0, 6)):
             play.step()
