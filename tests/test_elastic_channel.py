@@ -1,5 +1,6 @@
 """Elastic channels: members are assigned to sub-channels, and what is said stays in one of them."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,9 @@ from support.server import eventually
 from support.world import Fence
 
 pytestmark = pytest.mark.any_engine
+
+# How old the figure of the jobs that are due may be.
+READING_LIFE_S = 2
 
 
 def elastic(world, owner, maximum=3, target=2, **extra):
@@ -33,6 +37,12 @@ def add(world, channel, bearer, member):
 
 def told(events):
     return [(event.type, event.payload.get("SubChannelId")) for event in events]
+
+
+def wait_for_the_end_of_the_work(node):
+    """The figure that is shown may be as old as its life, so one that is shown later counts."""
+    begun = time.monotonic()
+    eventually(lambda: node.metric("jobs_due") == 0 and time.monotonic() > begun + READING_LIFE_S, "the end of the work")
 
 
 @pytest.fixture
@@ -175,7 +185,9 @@ def test_members_are_moved_into_a_new_sub_channel_and_hear_it_from_then_on(world
 
 
 @pytest.mark.two_nodes
-def test_a_small_sub_channel_goes_and_its_moderator_is_told_why(world, owner):
+def test_a_small_sub_channel_goes_and_its_moderator_is_told_why(start_world):
+    world = start_world(data_dir=":memory:")
+    owner = world.user("owner")
     members = world.users(*(f"member-{index}" for index in range(5)))
     fence = Fence(world, owner, *members)
     channel = elastic(world, owner, target=4)
@@ -183,8 +195,7 @@ def test_a_small_sub_channel_goes_and_its_moderator_is_told_why(world, owner):
     second = add(world, channel, owner, members[4])
     # A sub-channel that is still being filled would take members of the other one again.
     eventually(lambda: counts(world, channel, owner) == [2, 3], "the members are spread")
-    for node in world.nodes:
-        eventually(lambda: node.metric("jobs_due") == 0, "the end of the work")
+    wait_for_the_end_of_the_work(world.nodes[0])
     for sub_channel in (first, second):
         world.messaging.create_channel_membership(
             ChannelArn=channel, MemberArn=owner, Type="DEFAULT", SubChannelId=sub_channel, ChimeBearer=owner)

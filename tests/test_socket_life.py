@@ -180,17 +180,19 @@ def test_a_consumer_that_does_not_read_is_gone_soon_after_its_user_was_deleted(s
 
 
 def test_a_shutdown_closes_every_socket_with_1012(start_world):
-    """Its clients go to the other node, or to the same one after its restart."""
+    """Its clients go to the other node, whose own ones hear nothing of it, or to the same one after its restart."""
     world = start_world()
     here, there = world.sides()
     alice, bob = world.users("alice", "bob")
     channel = world.channel(alice, bob)
     sockets = [here.connect(user) for user in (alice, bob) for _ in range(2)]
+    staying = [] if there is here else [there.connect(alice)]
     here.server.signal_termination()
     assert [socket.closed().code for socket in sockets] == [1012] * 4
     assert here.server.terminate() == 0
     now = survivor(here, there)
     assert alive(now, channel, alice, now.connect(bob), "there")
+    assert [socket.next().payload["Content"] for socket in staying] == ["there"] * len(staying)
 
 
 def test_a_user_connects_again_after_a_restart_and_hears_his_channels(start_world):
