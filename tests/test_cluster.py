@@ -1,7 +1,6 @@
 """Two nodes on one PostgreSQL and one NATS: every socket hears what is done through either, as on one node."""
 
 import signal
-import threading
 import time
 
 import pytest
@@ -331,37 +330,6 @@ def test_a_node_that_was_cut_off_until_nobody_can_tell_what_it_missed_closes_its
     right.send(channel, alice, "after")
     for socket in (kept, resumed):
         socket.until(is_content("after"))
-
-
-def ids(events):
-    return [event.payload["MessageId"] for event in events]
-
-
-def test_nothing_is_told_that_is_far_ahead_of_a_commit_that_may_still_come(pair, postgres):
-    """A session resumes from what it heard last, a few seconds back: what comes later must not be older than that."""
-    alice = pair.left.user("alice")
-    channel = pair.left.channel(alice)
-    sockets = [world.connect(alice) for world in pair.worlds]
-    # As a node that stands still between the stamps of a group and its COMMIT; it is in nobody's way.
-    name, schema = "stands-still", pair.url.partition("search_path%3D")[2]
-    ends = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
-    still = threading.Thread(target=postgres.sql_until_cut, args=(
-        f"SET application_name = '{name}'; BEGIN; LOCK TABLE {schema}.home IN ROW SHARE MODE; SELECT pg_sleep(60)",))
-    still.start()
-    before = []
-    while any(world.server.metric("bus_held_commits") == 0 for world in pair.worlds):
-        before += [world.send(channel, alice) for world in pair.worlds]
-    held = [world.send(channel, alice) for world in pair.worlds * 5]
-    told = [ids(socket.answered()) for socket in sockets]
-    for heard in told:
-        assert heard == before[:len(heard)]
-    assert still.is_alive()
-    [[is_cut]] = postgres.sql(ends)
-    assert is_cut == "t"
-    still.join(SLOW_S)
-    for socket, heard in zip(sockets, told, strict=True):
-        rest = socket.until(lambda event: event.payload["MessageId"] == held[-1])
-        assert heard + ids(rest) == before + held
 
 
 def test_sockets_of_a_killed_node_take_no_place(fragile):

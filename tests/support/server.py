@@ -170,9 +170,9 @@ class Server:
     def metric(self, name):
         """One figure of /metrics, without labels."""
         text = get_plain(self.admin_host, self.admin_port, "/metrics").body.decode()
-        found = re.search(rf"^campanile_{name} (\d+)$", text, re.MULTILINE)
+        found = re.search(rf"^campanile_{name} ([\d.]+)$", text, re.MULTILINE)
         assert found, f"no {name} in {text}"
-        return int(found[1])
+        return float(found[1]) if "." in found[1] else int(found[1])
 
     def log(self):
         """The lines that have been read of what any process of this server wrote to its log."""

@@ -369,6 +369,7 @@ impl Bus {
             if node == own { figures.has_committed(group) } else { lanes.has_done(node, group) }
         };
         if let Some(certain) = self.fence.passed(Instant::now(), is_told) {
+            self.figures.certain(certain.at);
             let _ = self.heard.send(Heard::Certain(certain)).await;
         }
     }

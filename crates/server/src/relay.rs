@@ -143,7 +143,7 @@ impl Relay {
                 () = self.hub.due() => self.hub.flush(),
                 _ = turns.tick() => {
                     self.hub.flush();
-                    self.hub.set_present(&self.chat.established());
+                    self.set_present();
                     for open in self.hub.turn() {
                         self.open(open);
                     }
@@ -196,7 +196,7 @@ impl Relay {
                 registration.outbox.close(Close::Restart);
             }
             Control::Register(registration) => {
-                self.hub.set_present(&self.chat.established());
+                self.set_present();
                 match self.hub.register(registration) {
                     Some(Errand::Load(load)) => self.load(load),
                     Some(Errand::Open(open)) => self.open(open),
@@ -205,7 +205,7 @@ impl Relay {
             }
             Control::Unregister(user, socket) => self.hub.unregister(user, socket),
             Control::Loaded(load, found) => {
-                self.hub.set_present(&self.chat.established());
+                self.set_present();
                 for open in self.hub.loaded(&load, found) {
                     self.open(open);
                 }
@@ -235,11 +235,28 @@ impl Relay {
         });
     }
 
-    fn open(&self, open: Open) {
+    /// Whoever is established from here on goes on from here if his socket breaks.
+    fn set_present(&mut self) {
+        self.hub.set_present(&Chat::established(&self.present()));
+    }
+
+    fn present(&self) -> String {
+        self.chat.present(self.others.as_ref().map_or(u64::MAX, Others::last_ms))
+    }
+
+    /// Begins an opening, at once or when others are not behind any more.
+    fn open(&mut self, open: Open) {
+        let open = match &mut self.others {
+            Some(others) => others.hold_opening(open),
+            None => Some(open),
+        };
+        open.into_iter().for_each(|open| self.begin(open));
+    }
+
+    fn begin(&self, open: Open) {
         let (chat, handle, places) =
             (self.chat.clone(), self.handle.clone(), self.openings.clone());
-        // Its socket was established at this moment.
-        let present = chat.present();
+        let present = self.present();
         tokio::spawn(Opener { chat, handle, places, present }.run(open));
     }
 }

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use store::GroupNumber;
 use store::postgres::LANE_COUNT;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// See the head of this file.
 pub(crate) struct Figures {
@@ -33,6 +34,9 @@ pub(crate) struct Figures {
     pub(super) lost: Counter,
     held: AtomicUsize,
     live: AtomicUsize,
+    begun: Instant,
+    /// What is certain, as time since the beginning.
+    certain_ms: AtomicU64,
 }
 
 impl fmt::Debug for Figures {
@@ -57,6 +61,8 @@ impl Figures {
             lost: Counter::default(),
             held: AtomicUsize::new(0),
             live: AtomicUsize::new(1),
+            begun: Instant::now(),
+            certain_ms: AtomicU64::new(0),
         }
     }
 
@@ -96,6 +102,22 @@ impl Figures {
         self.held.store(count, Ordering::Relaxed);
     }
 
+    /// Notes that all sockets were closed because too much would have had to wait.
+    pub(crate) fn overflowed(&self) {
+        self.lost.inc();
+    }
+
+    /// Notes the moment up to which everything was told.
+    pub(super) fn certain(&self, at: Instant) {
+        let since = at.saturating_duration_since(self.begun).as_millis();
+        self.certain_ms.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn certain_age(&self) -> Duration {
+        let certain = Duration::from_millis(self.certain_ms.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(certain)
+    }
+
     /// Notes how many nodes have a lease, this one among them.
     pub(super) fn lives(&self, count: usize) {
         self.live.store(count, Ordering::Relaxed);
@@ -125,6 +147,8 @@ impl Collector for Shown {
         let help = "Commits that wait for others before them";
         let held = i64::try_from(it.held.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         tell("bus_held_commits", help, &ConstGauge::new(held))?;
+        let help = "For how long something may have been committed that was not told yet";
+        tell("bus_certain_age_seconds", help, &ConstGauge::new(it.certain_age().as_secs_f64()))?;
         tell("bus_groups_told", "Groups that NATS took", &of(&it.told))?;
         let help = "Groups that NATS did not take, which other nodes read";
         tell("bus_groups_untold", help, &of(&it.untold))?;

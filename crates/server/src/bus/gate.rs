@@ -38,13 +38,24 @@ impl Gate {
         self.certain = certain;
     }
 
+    /// Returns whether whatever comes may be told at once.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.certain.at) < AHEAD_MAX
+    }
+
+    /// Returns the time, by this node's clock, up to which anything may be told.
+    pub(crate) fn last_ms(&self) -> u64 {
+        let ahead_ms = u64::try_from(AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
+        self.certain.at_ms.saturating_add(ahead_ms)
+    }
+
     /// Takes commits in the order of their homes and returns what may be told now.
     pub(crate) fn pass(
         &mut self,
         commits: Vec<Commit>,
         now: Instant,
     ) -> Result<Vec<Commit>, Overflow> {
-        let is_open = now.saturating_duration_since(self.certain.at) < AHEAD_MAX;
+        let is_open = self.is_open(now);
         if is_open && self.waiting.is_empty() {
             return Ok(commits);
         }
@@ -52,8 +63,7 @@ impl Gate {
         self.waiting.extend(commits);
         // The sort keeps the order of a home, whose times never fall.
         self.waiting.sort_by_key(|commit| commit.stamp.ms);
-        let ahead_ms = u64::try_from(AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
-        let last_ms = self.certain.at_ms.saturating_add(ahead_ms);
+        let last_ms = self.last_ms();
         let count = if is_open {
             self.waiting.len()
         } else {

@@ -41,7 +41,7 @@ pub(super) struct Opener {
     pub(super) handle: Handle,
     /// For those that read the store.
     pub(super) places: Arc<Semaphore>,
-    /// The id of the moment from which on the socket hears the present.
+    /// The id of the moment at which it began; its socket heard the present by then.
     pub(super) present: String,
 }
 

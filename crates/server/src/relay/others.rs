@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Relay;
 use crate::bus::{Commit, Ends, Figures, Gate, Heard, Order, Overflow, Telling, Voice};
-use crate::hub::{At, SocketId};
+use crate::hub::{At, Open, SocketId};
 
 /// How often it is looked whether a commit has waited for long enough.
 const TURN: Duration = Duration::from_millis(10);
@@ -31,6 +31,8 @@ pub(super) struct Others {
     gate: Gate,
     figures: Arc<Figures>,
     turns: Interval,
+    /// Openings of sessions that resume: what they would be told must not be far ahead either.
+    openings: Vec<Open>,
 }
 
 impl Others {
@@ -39,7 +41,30 @@ impl Others {
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (order, gate) = (Order::default(), Gate::new(certain));
-        Self { node, voice, ear, order, gate, figures, turns }
+        Self { node, voice, ear, order, gate, figures, turns, openings: Vec::new() }
+    }
+
+    /// Returns the time up to which anything may be told.
+    pub(super) fn last_ms(&self) -> u64 {
+        self.gate.last_ms()
+    }
+
+    /// Keeps an opening that has to wait; returns it if it has not.
+    pub(super) fn hold_opening(&mut self, open: Open) -> Option<Open> {
+        if open.wanted.resume_after.is_none() || self.gate.is_open(Instant::now()) {
+            return Some(open);
+        }
+        self.openings.push(open);
+        None
+    }
+
+    /// Returns the openings that need not wait any more.
+    fn take_openings(&mut self) -> Vec<Open> {
+        if self.gate.is_open(Instant::now()) {
+            std::mem::take(&mut self.openings)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Takes commits and returns what may be told now.
@@ -130,7 +155,11 @@ impl Relay {
             Heard::Lost => return self.lose(),
         }
         let passed = others.gate.pass(ready, now);
+        let openings = others.take_openings();
         self.hand_out_or_lose(passed);
+        for open in openings {
+            self.begin(open);
+        }
     }
 
     fn take(&mut self, commits: Vec<Commit>) {
@@ -142,7 +171,13 @@ impl Relay {
     fn hand_out_or_lose(&mut self, passed: Result<Vec<Commit>, Overflow>) {
         match passed {
             Ok(commits) => self.hand_out(&commits),
-            Err(Overflow) => self.lose(),
+            Err(Overflow) => {
+                if let Some(others) = &self.others {
+                    others.figures.overflowed();
+                }
+                tracing::warn!("too much waits for other nodes, so all sockets are closed");
+                self.lose();
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::engine::{GroupNumber, Unavailable};
 use crate::id::Uid;
 use crate::postgres::connect::Connector;
 use crate::postgres::group_row::{self, GroupRow};
+use crate::postgres::schema::HOLD;
 use crate::postgres::session::{self, Session};
 use crate::postgres::{Config, LANE_COUNT, OpenError};
 
@@ -32,14 +33,20 @@ const LAST: &str = "
     CROSS JOIN LATERAL
         (SELECT k FROM commit_group WHERE k >= node.id || lane.low AND k < node.id || lane.high
         ORDER BY k DESC LIMIT 1) AS found";
-// Whoever writes holds rows of `home` from before it draws its stamps. One that still waits for such a row has none yet.
+/// How long a transaction of a node may be open: its locks, its silence and its statements have limits
+/// that are less together, if its COMMIT ends. Who is open for longer is not one of ours.
+const OPEN_MS_MAX: i64 = 20_000;
+
+/// Whoever writes holds a lock of `home` from before it draws its stamps. One that waits in a statement
+/// that begins with `HOLD` has none yet.
 const OPEN_MS: &str = "
     SELECT coalesce(max(extract(epoch FROM clock_timestamp() - activity.xact_start)) * 1000, 0)::int8
     FROM pg_locks AS held JOIN pg_stat_activity AS activity ON activity.pid = held.pid
     WHERE held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND held.relation = 'home'::regclass AND held.granted
         AND held.mode IN ('RowShareLock', 'RowExclusiveLock')
-        AND activity.wait_event_type IS DISTINCT FROM 'Lock'";
+        AND (activity.wait_event_type IS DISTINCT FROM 'Lock' OR NOT starts_with(activity.query, $1))
+        AND activity.xact_start > clock_timestamp() - $2::int8 * interval '1 millisecond'";
 const AFTER: &str = "
     SELECT found.k, found.v FROM unnest($1::bytea[], $2::bytea[]) AS lane (low, high)
     CROSS JOIN LATERAL
@@ -69,8 +76,8 @@ pub struct Lease {
 pub struct Progress {
     /// The last group of every lane that has any, of all nodes that are known.
     pub last: Vec<(Uid, GroupNumber)>,
-    /// For how long the oldest transaction that writes has been open, after which it may still
-    /// commit what it stamped at its beginning.
+    /// For how long the oldest transaction has been open that may still commit what it stamped at
+    /// its beginning.
     pub open_for: Duration,
 }
 
@@ -108,7 +115,8 @@ impl Nodes {
         let answers = self.call(async |session| {
             let client = session.client();
             // In this order: what ends between the two questions is in the second answer.
-            let open_ms: i64 = client.query_one(OPEN_MS, &[]).await?.try_get(0)?;
+            let open_ms: i64 =
+                client.query_one(OPEN_MS, &[&HOLD, &OPEN_MS_MAX]).await?.try_get(0)?;
             Ok((open_ms, client.query(LAST, &[&low, &high]).await?))
         });
         let (open_ms, rows) = answers.await?;

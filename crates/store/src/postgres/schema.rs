@@ -79,16 +79,20 @@ pub(super) fn sql(table: &Table, form: Form) -> String {
     }
 }
 
+/// What the statements begin with that lock what a group needs, by which others know that its stamps
+/// are not drawn yet.
+pub(super) const HOLD: &str = "/* hold */";
+
 fn lock(name: &str, kind: Kind) -> String {
     match kind {
         Kind::Home => format!(
-            "INSERT INTO {name} AS home (k, seq, last_ms, last_event_seq) \
+            "{HOLD} INSERT INTO {name} AS home (k, seq, last_ms, last_event_seq) \
              SELECT k, 0, 0, 0 FROM unnest($1::bytea[]) AS named (k) \
              ON CONFLICT (k) DO UPDATE SET seq = home.seq RETURNING {HOME_COLUMNS}"
         ),
         // Only counters have rows besides that are locked before they are judged.
         _ => format!(
-            "INSERT INTO {name} AS counter (k, n) \
+            "{HOLD} INSERT INTO {name} AS counter (k, n) \
              SELECT k, NULL FROM unnest($1::bytea[]) AS named (k) \
              ON CONFLICT (k) DO UPDATE SET n = counter.n RETURNING k, n"
         ),

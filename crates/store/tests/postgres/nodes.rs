@@ -5,6 +5,7 @@ use std::time::Duration;
 use store::postgres::{self, Config, Lease, Nodes};
 use store::{Committed, GroupNumber, Uid};
 use tokio::sync::mpsc;
+use tokio_postgres::Client;
 
 use crate::faults::{ROOM, options, put};
 use crate::lost_commit::told;
@@ -113,7 +114,7 @@ async fn a_node_that_tells_nobody_keeps_no_rows() {
 }
 
 #[tokio::test]
-async fn what_is_open_holds_progress_back_unless_it_waits_for_a_lock() {
+async fn what_is_open_holds_progress_back_unless_it_still_waits_for_what_it_needs() {
     let _server = Server::shared();
     let config = config().await;
     commit(&config, 1).await;
@@ -125,25 +126,35 @@ async fn what_is_open_holds_progress_back_unless_it_waits_for_a_lock() {
         }
     };
     until(false).await;
+    let run = async |client: &Client, sql: &str| {
+        client.batch_execute(sql).await.expect("is well formed");
+    };
     // Who reads alone is no concern of the nodes.
     let reader = connect(&config.url).await;
-    reader
-        .batch_execute("BEGIN; SELECT 1 FROM home; SELECT pg_advisory_lock(7)")
-        .await
-        .expect("is free");
+    run(&reader, "BEGIN; SELECT 1 FROM home; SELECT pg_advisory_lock(7)").await;
     let writer = connect(&config.url).await;
-    assert_eq!(nodes.progress().await.expect("the server runs").open_for, Duration::ZERO);
-    writer.batch_execute("BEGIN; SELECT 1 FROM home FOR UPDATE").await.expect("is free");
+    assert_eq!(until(false).await, Duration::ZERO);
+    run(&writer, "BEGIN; SELECT 1 FROM home FOR UPDATE").await;
     let first = until(true).await;
-    assert!(nodes.progress().await.expect("the server runs").open_for >= first);
-    let waiting = tokio::spawn(async move {
-        writer.batch_execute("SELECT pg_advisory_lock(7)").await.expect("is granted");
-        writer
-    });
-    until(false).await;
-    reader.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("is held");
-    let writer = waiting.await.expect("does not panic");
-    until(true).await;
-    writer.batch_execute("COMMIT").await.expect("is open");
-    assert_eq!(nodes.progress().await.expect("the server runs").open_for, Duration::ZERO);
+    assert!(until(true).await >= first);
+    // It waits for a lock: before its stamps are drawn, and behind them.
+    for (waits_with, is_open) in [("/* hold */ SELECT", false), ("SELECT", true)] {
+        let wait = format!("{waits_with} pg_advisory_lock(7)");
+        tokio::join!(run(&writer, &wait), async {
+            until_waiting(&reader).await;
+            until(is_open).await;
+            run(&reader, "SELECT pg_advisory_unlock(7)").await;
+        });
+        until(true).await;
+        run(&writer, "SELECT pg_advisory_unlock(7)").await;
+        run(&reader, "SELECT pg_advisory_lock(7)").await;
+    }
+    run(&writer, "COMMIT").await;
+    assert_eq!(until(false).await, Duration::ZERO);
+}
+
+/// Waits until somebody waits for the lock that the tests take.
+async fn until_waiting(client: &Client) {
+    let waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    while client.query(waiting, &[]).await.expect("the server runs").is_empty() {}
 }

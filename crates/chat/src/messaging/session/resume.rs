@@ -68,11 +68,10 @@ pub struct Missed {
 }
 
 impl Chat {
-    /// Returns the text of SESSION_ESTABLISHED, whose id stands for the present.
+    /// Returns the text of SESSION_ESTABLISHED, with the id that stands for the present.
     #[must_use]
-    pub fn established(&self) -> Vec<u8> {
-        let id = self.present();
-        wire::event::frame::<()>("SESSION_ESTABLISHED", SYSTEM, &[(EVENT_ID, &id)], None)
+    pub fn established(present: &str) -> Vec<u8> {
+        wire::event::frame::<()>("SESSION_ESTABLISHED", SYSTEM, &[(EVENT_ID, present)], None)
     }
 
     /// Returns the text of SESSION_ESTABLISHED for a session that is told first what it missed. It has
@@ -83,9 +82,10 @@ impl Chat {
     }
 
     /// Returns the id that stands for the present: nothing that is committed from here on was told.
+    /// What was stamped by `last_ms` at the latest is known to be told or to be seen in the store.
     #[must_use]
-    pub fn present(&self) -> String {
-        self.0.place.event_ids.of(self.0.clock.now_ms(), 0)
+    pub fn present(&self, last_ms: u64) -> String {
+        self.0.place.event_ids.of(self.0.clock.now_ms().min(last_ms), 0)
     }
 
     /// Finds what a user missed since the event `id`, once his session hears the present, which began

@@ -19,7 +19,7 @@ async fn session(chat: &Chat, arn: &str) -> SessionUser {
 /// What a user is told who comes back with `id`: the events and the frame behind them.
 async fn resume(chat: &Chat, arn: &str, id: &str) -> (Vec<Told>, Value) {
     let user = session(chat, arn).await;
-    let missed = chat.missed(&user, id, chat.present()).await;
+    let missed = chat.missed(&user, id, chat.present(u64::MAX)).await;
     let mut missed: Missed = missed.expect("the store answers");
     let mut told = Vec::new();
     loop {
@@ -73,7 +73,7 @@ async fn world() -> (World, [String; 2], String) {
 /// Lets more time pass than the overlap covers, and returns an id of then.
 fn cut(world: &World) -> String {
     world.clock.advance(RESUME_OVERLAP_MS + 1_000);
-    let id = world.chat.present();
+    let id = world.chat.present(u64::MAX);
     world.clock.advance(RESUME_OVERLAP_MS + 1_000);
     id
 }
@@ -269,7 +269,7 @@ async fn who_comes_back_is_told_all_that_he_missed_and_nothing_that_is_not_his()
 #[tokio::test]
 async fn an_id_that_is_too_old_or_no_id_of_this_store_is_refused() {
     let (world, [_, bob], _) = world().await;
-    let id = world.chat.present();
+    let id = world.chat.present(u64::MAX);
     for strange in ["", "x", &"A".repeat(24), &"é".repeat(12), &"A".repeat(100_000)] {
         assert_eq!(refusal(&world.chat, &bob, strange).await, "UNKNOWN_ID");
     }
@@ -279,7 +279,7 @@ async fn an_id_that_is_too_old_or_no_id_of_this_store_is_refused() {
     assert_eq!(resume(&world.chat, &bob, &id).await.0.len(), 2);
     world.clock.advance(1);
     assert_eq!(refusal(&world.chat, &bob, &id).await, "WINDOW");
-    let future = world.chat.present();
+    let future = world.chat.present(u64::MAX);
     world.clock.set(crate::testing::START_MS);
     assert_eq!(refusal(&world.chat, &bob, &future).await, "UNKNOWN_ID");
 }
@@ -384,7 +384,7 @@ async fn what_is_past_its_retention_is_not_told() {
     let target = format!("/app-instances/{}/retention-settings", label(&world.app_instance));
     assert!(world.call("PUT", &target, "", settings).await.is_ok());
     world.clock.advance(DAY_MS - 60_000);
-    let id = world.chat.present();
+    let id = world.chat.present(u64::MAX);
     let id_of_message = text(&sent["MessageId"]);
     let path = format!("/channels/{}/messages/{id_of_message}", label(&channel));
     let edit = json!({ "Content": "old, edited" });
@@ -415,7 +415,8 @@ async fn what_is_targeted_or_for_moderators_is_told_to_those_alone() {
 async fn ids_of_the_present_stand_for_what_was_not_told_yet() {
     let (mut world, [alice, bob], channel) = world().await;
     let established: Value =
-        serde_json::from_slice(&world.chat.established()).expect("frames are JSON");
+        serde_json::from_slice(&Chat::established(&world.chat.present(u64::MAX)))
+            .expect("frames are JSON");
     let id = text(&established["Headers"]["x-campanile-event-id"]);
     assert!(world.send(&channel, &alice, "now").await.is_ok());
     let (told, _) = resume(&world.chat, &bob, &id).await;
