@@ -73,6 +73,7 @@ def test_of_many_joins_of_one_member_one_succeeds_and_is_told_once(world, alice,
     assert [event.type for event in events] == ["CREATE_CHANNEL_MEMBERSHIP", "CREATE_CHANNEL_MESSAGE"]
 
 
+@pytest.mark.two_nodes
 def test_of_many_deletes_of_one_channel_one_succeeds(world, alice):
     channel = world.channel(alice)
     outcomes = race([lambda: world.messaging.delete_channel(ChannelArn=channel, ChimeBearer=alice)
@@ -80,6 +81,7 @@ def test_of_many_deletes_of_one_channel_one_succeeds(world, alice):
     assert refusals(outcomes) == ["ForbiddenException"] * (RACERS - 1)
 
 
+@pytest.mark.two_nodes
 def test_the_last_place_of_a_quota_is_given_once(world):
     users = [world.user(f"user-{number}") for number in range(99 + RACERS)]
     for user in users[:99]:

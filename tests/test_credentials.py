@@ -146,38 +146,43 @@ def test_a_wrong_secret_and_an_id_that_was_never_made_are_told_apart(scene):
     assert code_of(scene.server, Key(key.id, key.secret, token="t")) == "UnrecognizedClientException"
 
 
+@pytest.mark.two_nodes
 def test_a_key_is_refused_from_its_expiry_on_and_its_sockets_end(scene):
-    server = scene.server
+    server = scene.nodes[0]
     lasting = make(server, "--user", scene.alice, "--expires", "12h")
     # Time enough for what has to come before it on a slow machine.
     expiry = datetime.now(timezone.utc) + timedelta(seconds=EXPIRY_S)
     key = make(server, "--user", scene.alice, "--expires", expiry.isoformat().replace("+00:00", "Z"))
-    socket = open_socket(server, scene.alice, key=key)
-    assert code_of(server, key) is None
-    assert socket.closed() == Closed(1001, "Credentials expired")
+    sockets = [open_socket(node, scene.alice, key=key) for node in scene.nodes]
+    assert [code_of(node, key) for node in scene.nodes] == [None] * len(sockets)
+    assert [socket.closed() for socket in sockets] == [Closed(1001, "Credentials expired")] * len(sockets)
     assert datetime.now(timezone.utc) >= expiry
-    assert code_of(server, key) == "ExpiredTokenException"
-    assert refused(server, connect_target(server, scene.alice, key=key)) == UNAUTHORIZED
-    assert code_of(server, lasting) is None
+    for node in scene.nodes:
+        assert code_of(node, key) == "ExpiredTokenException"
+        assert refused(node, connect_target(node, scene.alice, key=key)) == UNAUTHORIZED
+        assert code_of(node, lasting) is None
     answer = exchange(server, sign(build(server, "GET", "/endpoints/messaging-session"), key))
     assert (answer.status, answer.json()) == (
         403, {"message": "The security token included in the request is expired"})
 
 
+@pytest.mark.two_nodes
 def test_a_deleted_key_is_refused_within_seconds_and_others_stay(scene):
-    server = scene.server
+    server = scene.nodes[0]
     key, other = make(server, "--user", scene.alice), make(server, "--app-instance", scene.arn)
-    assert code_of(server, key) is None
+    assert [code_of(node, key) for node in scene.nodes] == [None] * len(scene.nodes)
     lines = listed(server)
     assert [line.split()[0] for line in lines] == [key.id, other.id]
     assert lines[0].endswith(f" expires=never {scene.alice}") and lines[1].endswith(f" {scene.arn}")
     assert key.secret not in "".join(lines) and other.secret not in "".join(lines)
     delete(server, key)
     deleted = time.monotonic()
-    eventually(lambda: code_of(server, key) == "UnrecognizedClientException", "the refusal", GRANT_LIFE_S + 2)
+    for node in scene.nodes:
+        eventually(lambda: code_of(node, key) == "UnrecognizedClientException", "the refusal", GRANT_LIFE_S + 2)
     assert time.monotonic() - deleted <= GRANT_LIFE_S + 1
-    assert refused(server, connect_target(server, scene.alice, key=key)) == UNAUTHORIZED
-    assert code_of(server, other) is None
+    for node in scene.nodes:
+        assert refused(node, connect_target(node, scene.alice, key=key)) == UNAUTHORIZED
+        assert code_of(node, other) is None
     done = credentials(server, "delete", key.id)
     assert done.returncode == 2 and "no such access key" in done.stderr
     assert [line.split()[0] for line in listed(server)] == [other.id]

@@ -14,10 +14,10 @@ ROW = re.compile(r"^\| ((?:`campanile_\w+`(?:, )?)+) \| (.+) \|$", re.MULTILINE)
 TYPE = re.compile(r"^# TYPE (campanile_\w+) (\w+)$", re.MULTILINE)
 
 
-def documented():
-    """Each metric of the table, and what the table says of it."""
+def documented(title="Metrics"):
+    """Each metric of the section's table, and what the table says of it."""
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = text[text.index("\n## Metrics\n"):]
+    section = text[text.index(f"\n## {title}\n"):]
     section = section[:section.index("\n## ", 1)]
     return {name: said for names, said in ROW.findall(section) for name in re.findall(r"`(\w+)`", names)}
 
@@ -29,14 +29,17 @@ def shown(server):
     return {name + ("_total" if kind == "counter" else "") for name, kind in TYPE.findall(text)}
 
 
+@pytest.mark.two_nodes
 def test_the_metrics_of_the_docs_are_those_of_the_binary(world):
     alice = world.user("alice")
     world.send(world.channel(alice), alice)
-    kinds = {"shared database only": world.server.database is not None,
-             "embedded database only": world.server.database is None}
-    expected = {name for name, said in documented().items()
-                if all(holds for kind, holds in kinds.items() if kind in said)}
-    assert shown(world.server) == expected
+    for node in world.nodes:
+        kinds = {"shared database only": node.database is not None, "embedded database only": node.database is None}
+        expected = {name for name, said in documented().items()
+                    if all(holds for kind, holds in kinds.items() if kind in said)}
+        if len(world.nodes) > 1:
+            expected |= documented("Several nodes").keys()
+        assert shown(node) == expected
 
 
 def test_the_store_tells_of_its_groups(start):

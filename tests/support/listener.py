@@ -95,6 +95,7 @@ class Listener:
             event = socket.next()
             if event.type == "SESSION_ESTABLISHED":
                 self.established.set()
+            assert event.type != "RESUME_TOO_OLD", event.payload
             with self._changed:
                 self._last_event_id = json.loads(event.text)["Headers"].get(EVENT_ID, self._last_event_id)
                 if event.type == "CREATE_CHANNEL_MESSAGE":

@@ -16,11 +16,14 @@ STUCK_S = 90
 class Load:
     """One sender for each user, in the channels by turns; `servers` names the node of each.
 
+    A sender rests for `rest_s` behind each message.
+
     They run inside of `with`. Its end, or `end`, lets every attempt come to its own; after a failure they just stop.
     """
 
-    def __init__(self, servers, channels, users):
+    def __init__(self, servers, channels, users, rest_s=0):
         self._servers = servers
+        self._rest_s = rest_s
         self.channels = channels
         self._up = threading.Event()
         self._up.set()
@@ -68,6 +71,7 @@ class Load:
             with self._changed:
                 self.acknowledged[number].append((content, message_id))
                 self._changed.notify_all()
+            time.sleep(self._rest_s)
         sender.close()
 
     def _channel_of(self, number):

@@ -155,13 +155,16 @@ class Looking:
         bots = self.list(identity, "list_app_instance_bots", "AppInstanceBots", AppInstanceArn=app)
         yield bots
         for bot in bots[2]:
-            yield self.ask(identity, "describe_app_instance_bot", AppInstanceBotArn=bot["AppInstanceBotArn"])
+            bot = bot["AppInstanceBotArn"]
+            yield self.ask(identity, "describe_app_instance_bot", AppInstanceBotArn=bot)
+            yield self.ask(identity, "list_tags_for_resource", ResourceARN=bot)
         users = self.list(identity, "list_app_instance_users", "AppInstanceUsers", AppInstanceArn=app)
         yield users
         for user in users[2]:
             yield from self.of_user(user["AppInstanceUserArn"])
         yield self.list(self.messaging, "list_channel_flows", "ChannelFlows", AppInstanceArn=app)
         yield self.ask(self.messaging, "describe_channel_flow", ChannelFlowArn=self.rich.flow)
+        yield self.ask(self.messaging, "list_tags_for_resource", ResourceARN=self.rich.flow)
         yield self.list(self.messaging, "list_channels_associated_with_channel_flow", "Channels",
                         ChannelFlowArn=self.rich.flow)
         for privacy in ("PUBLIC", "PRIVATE"):
@@ -173,8 +176,13 @@ class Looking:
 
     def of_user(self, user):
         yield self.ask(self.identity, "describe_app_instance_user", AppInstanceUserArn=user)
-        yield self.list(self.identity, "list_app_instance_user_endpoints", "AppInstanceUserEndpoints",
-                        AppInstanceUserArn=user)
+        yield self.ask(self.identity, "list_tags_for_resource", ResourceARN=user)
+        endpoints = self.list(self.identity, "list_app_instance_user_endpoints", "AppInstanceUserEndpoints",
+                              AppInstanceUserArn=user)
+        yield endpoints
+        for endpoint in endpoints[2]:
+            yield self.ask(self.identity, "describe_app_instance_user_endpoint", AppInstanceUserArn=user,
+                           EndpointId=endpoint["EndpointId"])
         messaging = self.messaging
         yield self.list(messaging, "list_channel_memberships_for_app_instance_user", "ChannelMemberships",
                         AppInstanceUserArn=user, ChimeBearer=user)
@@ -189,8 +197,11 @@ class Looking:
         found = self.ask(messaging, "describe_channel", **common)
         yield found
         yield self.ask(messaging, "list_tags_for_resource", ResourceARN=channel)
-        yield self.list(messaging, "list_channel_moderators", "ChannelModerators", **common)
-        yield self.list(messaging, "list_channel_bans", "ChannelBans", **common)
+        yield from self.of_moderators(common)
+        bans = self.list(messaging, "list_channel_bans", "ChannelBans", **common)
+        yield bans
+        for ban in bans[2]:
+            yield self.ask(messaging, "describe_channel_ban", MemberArn=ban["Member"]["Arn"], **common)
         if "ElasticChannelConfiguration" in found[2]["Channel"]:
             parts = self.list(messaging, "list_sub_channels", "SubChannels", **common)
             yield parts
@@ -199,6 +210,15 @@ class Looking:
             parts = [{}]
         for part in parts:
             yield from self.of_part(common | part)
+
+    def of_moderators(self, common):
+        moderators = self.list(self.messaging, "list_channel_moderators", "ChannelModerators", **common)
+        yield moderators
+        for moderator in moderators[2]:
+            moderator = moderator["Moderator"]["Arn"]
+            yield self.ask(self.messaging, "describe_channel_moderator", ChannelModeratorArn=moderator, **common)
+            yield self.ask(self.messaging, "describe_channel_moderated_by_app_instance_user",
+                           AppInstanceUserArn=moderator, **common)
 
     def of_part(self, common):
         messaging = self.messaging
@@ -211,8 +231,10 @@ class Looking:
                 member = member["Member"]["Arn"]
                 yield self.ask(messaging, "describe_channel_membership", MemberArn=member, **common)
                 if "SubChannelId" not in common:
+                    own = {"ChannelArn": common["ChannelArn"], "ChimeBearer": member}
                     yield self.ask(messaging, "describe_channel_membership_for_app_instance_user",
-                                   ChannelArn=common["ChannelArn"], AppInstanceUserArn=member, ChimeBearer=member)
+                                   AppInstanceUserArn=member, **own)
+                    yield self.ask(messaging, "get_channel_membership_preferences", MemberArn=member, **own)
                 if kind == "DEFAULT":
                     yield self.list(messaging, "list_channel_messages", "ChannelMessages",
                                     **common | {"ChimeBearer": member})
