@@ -167,8 +167,6 @@ pub(crate) struct Bus {
     next_renewal: Instant,
     next_sweep: Instant,
     is_pinging: bool,
-    was_connected: bool,
-    dropped: u64,
 }
 
 impl Bus {
@@ -221,8 +219,6 @@ impl Bus {
             next_renewal: now + RENEWAL,
             next_sweep: now + SWEEP,
             is_pinging: false,
-            was_connected: false,
-            dropped: 0,
         };
         Ok((bus, ends))
     }
@@ -388,12 +384,7 @@ impl Bus {
     async fn turn(&mut self) {
         let now = Instant::now();
         let is_connected = *self.nats.connected().borrow();
-        let dropped = self.nats.state().dropped();
-        // After either of them nobody knows what is missing before all were asked.
-        if (is_connected && !self.was_connected) || dropped != self.dropped {
-            self.peers.doubt_all();
-        }
-        (self.was_connected, self.dropped) = (is_connected, dropped);
+        self.peers.look_at(is_connected, self.nats.state().dropped());
         for node in self.lanes.overdue(now) {
             self.peers.doubt(node);
         }

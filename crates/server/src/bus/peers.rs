@@ -60,12 +60,17 @@ pub(super) struct Peers {
     spoken: VecDeque<(Instant, Vec<GroupNumber>)>,
     /// Up to where NATS has all of it.
     told: Vec<GroupNumber>,
+    /// The bus when it was looked at last: whether it was there, and how often this node was too slow
+    /// for what it said.
+    was_connected: bool,
+    dropped: u64,
 }
 
 impl Peers {
     pub(super) fn new(own: Uid) -> Self {
         let (peers, dead) = (HashMap::new(), Dead::default());
-        Self { own, peers, dead, spoken: VecDeque::new(), told: Vec::new() }
+        let (spoken, told) = (VecDeque::new(), Vec::new());
+        Self { own, peers, dead, spoken, told, was_connected: false, dropped: 0 }
     }
 
     pub(super) fn dead(&self) -> Dead {
@@ -112,7 +117,16 @@ impl Peers {
         }
     }
 
-    pub(super) fn doubt_all(&mut self) {
+    /// Looks at the bus: when it is there again, or messages were dropped, nobody knows what is
+    /// missing before all were asked.
+    pub(super) fn look_at(&mut self, is_connected: bool, dropped: u64) {
+        if (is_connected && !self.was_connected) || dropped != self.dropped {
+            self.doubt_all();
+        }
+        (self.was_connected, self.dropped) = (is_connected, dropped);
+    }
+
+    fn doubt_all(&mut self) {
         for peer in self.peers.values_mut() {
             peer.is_doubted = true;
         }
@@ -235,6 +249,26 @@ mod tests {
         assert_eq!(peers.due(true, now), []);
         peers.has_read(OTHER, End::Empty, now);
         assert_eq!(peers.due(true, now), [OTHER]);
+    }
+
+    #[test]
+    fn all_are_read_once_when_messages_were_dropped_and_when_the_bus_is_there_again() {
+        let now = Instant::now();
+        let mut peers = peers(now);
+        let mut read_after = |is_connected, dropped| {
+            peers.look_at(is_connected, dropped);
+            let due = peers.due(true, now);
+            due.iter().for_each(|node| peers.has_read(*node, End::Empty, now));
+            due
+        };
+        let none: [Uid; 0] = [];
+        assert_eq!(read_after(true, 0), [OTHER]);
+        assert_eq!(read_after(true, 0), none);
+        assert_eq!(read_after(true, 3), [OTHER]);
+        assert_eq!(read_after(true, 3), none);
+        assert_eq!(read_after(false, 3), none);
+        assert_eq!(read_after(true, 3), [OTHER]);
+        assert_eq!(read_after(true, 3), none);
     }
 
     #[test]
