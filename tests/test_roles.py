@@ -8,13 +8,15 @@ import itertools
 import pytest
 
 from support.clients import NO_ACCESS, refusal
-from support.roles import ACTIONS, INSIDERS, ROLES, TABLE, Cast, People, is_allowed, messaging, only_reads
+from support.elastic_cast import ElasticCast
+from support.roles import ACTIONS, ELASTIC, INSIDERS, ROLES, TABLE, Cast, People, is_allowed, messaging, only_reads
 
 pytestmark = pytest.mark.any_engine
 
 KINDS = list(itertools.product(("PRIVATE", "PUBLIC"), ("RESTRICTED", "UNRESTRICTED")))
 # Actions that only elastic channels know: whoever may take them is told so in an ordinary channel.
-ELASTIC_ALONE = {"list the sub-channels"}
+ELASTIC_ALONE = {action for action in TABLE if ELASTIC[action] == "there alone"}
+IN_A_SUB_CHANNEL = [action for action in TABLE if ELASTIC[action] == "sub-channel"]
 ORDINARY = [action for action in TABLE if action not in ELASTIC_ALONE]
 
 
@@ -38,7 +40,7 @@ def roles_for(action):
 
 
 def test_every_row_of_the_table_is_an_action():
-    assert all(ACTIONS.values()) and ELASTIC_ALONE <= set(TABLE)
+    assert all(ACTIONS.values()) and ELASTIC_ALONE
 
 
 @pytest.mark.parametrize("action", TABLE)
@@ -58,6 +60,57 @@ def test_the_table_allows_whom_it_names(people, kind, action):
     for role, act in itertools.product(roles_for(action), ACTIONS[action]):
         if is_allowed(action, role, *kind):
             act(shared if only_reads(act) else Cast(people, *kind), role)
+
+
+def played_in_an_elastic_channel(action):
+    """Who takes an action in which way, and whether the table allows it; nobody is a hidden member there."""
+    roles = [role for role in roles_for(action) if role != "hidden"]
+    return [(role, act, is_allowed(action, role, *ElasticCast.KIND, is_elastic=True))
+            for role, act in itertools.product(roles, ACTIONS[action])]
+
+
+@pytest.mark.parametrize("action", TABLE)
+def test_the_table_refuses_whom_it_does_not_name_in_an_elastic_channel(people, action):
+    with ElasticCast(people) as cast:
+        for role, act, allowed in played_in_an_elastic_channel(action):
+            if not allowed:
+                with refusal("Forbidden", NO_ACCESS):
+                    act(cast, role)
+        assert cast.members() == ElasticCast.MEMBERS
+        assert set(cast.contents()) <= {"hello", "own"}
+
+
+@pytest.mark.parametrize("action", [action for action in TABLE if ELASTIC[action] != "none"])
+def test_the_table_allows_whom_it_names_in_an_elastic_channel(people, action):
+    allowed = [(role, act) for role, act, allowed in played_in_an_elastic_channel(action) if allowed]
+    with ElasticCast(people) as cast:
+        for role, act in allowed:
+            if only_reads(act):
+                act(cast, role)
+    for role, act in allowed:
+        if not only_reads(act):
+            with ElasticCast(people) as cast:
+                act(cast, role)
+
+
+@pytest.mark.parametrize("action", [action for action in TABLE if ELASTIC[action] == "none"])
+def test_what_elastic_channels_do_not_have_is_refused_to_the_allowed(people, action):
+    with ElasticCast(people) as cast:
+        for role, act, allowed in played_in_an_elastic_channel(action):
+            if allowed:
+                with refusal("BadRequest"):
+                    act(cast, role)
+
+
+@pytest.mark.parametrize("action", IN_A_SUB_CHANNEL)
+def test_what_is_in_a_sub_channel_needs_its_id(people, action):
+    # Nobody knows whose message it is.
+    judged = {"redact somebody else's message": "redact his own message"}.get(action, action)
+    with ElasticCast(people) as cast, cast.naming_none():
+        for role, act, _ in played_in_an_elastic_channel(action):
+            allowed = is_allowed(judged, role, *ElasticCast.KIND, is_elastic=True)
+            with refusal("BadRequest" if allowed else "Forbidden"):
+                act(cast, role)
 
 
 @pytest.mark.parametrize("action", sorted(ELASTIC_ALONE))

@@ -31,12 +31,16 @@ def role_table():
 TABLE = role_table()
 
 
-def is_allowed(action, role, privacy, mode):
+# What becomes of each action in an elastic channel.
+ELASTIC = {action: columns["in an elastic channel"] for action, columns in TABLE.items()}
+
+
+def is_allowed(action, role, privacy, mode, is_elastic=False):
     """Whether the best of the grants that fit a role holds in a channel of this kind."""
     columns = ROLES[role]
     holds = {
         "yes": True, "no": False, "public": privacy == "PUBLIC", "unrestricted": mode == "UNRESTRICTED",
-        "as a member": bool(columns & INSIDERS),
+        "as a member": bool(columns & INSIDERS), "ordinary": not is_elastic,
     }
     return any(holds[TABLE[action][column]] for column in columns | {"stranger"})
 

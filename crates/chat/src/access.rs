@@ -67,11 +67,13 @@ enum Grant {
     Public,
     /// Only where the channel is UNRESTRICTED.
     Unrestricted,
+    /// Only where the channel is not an elastic one.
+    Ordinary,
     /// Only for one who is a member too.
     Joined,
 }
 
-use Grant::{Joined, No, Public, Unrestricted, Yes};
+use Grant::{Joined, No, Ordinary, Public, Unrestricted, Yes};
 
 /// The grants of one action, by what the caller is in the channel; the best of them counts.
 struct Row {
@@ -90,35 +92,35 @@ impl Action {
     #[rustfmt::skip]
     const fn row(self) -> Row {
         match self {
-            //                                 admin moderator  member        hidden  stranger
-            Self::DescribeChannel      => row(Yes,   Yes,       Yes,          Yes,    Public),
-            Self::UpdateChannel        => row(Yes,   Yes,       No,           No,     No),
-            Self::DeleteChannel        => row(Yes,   Yes,       No,           No,     No),
-            Self::PutExpirationSettings=> row(Yes,   Yes,       No,           No,     No),
-            Self::ChangeFlow           => row(Yes,   Yes,       No,           No,     No),
-            Self::ReadSubChannels      => row(Yes,   Yes,       No,           No,     No),
-            Self::AddMember            => row(Yes,   Yes,       Unrestricted, No,     No),
-            Self::AddHiddenMember      => row(Yes,   Yes,       No,           No,     No),
-            Self::Join                 => row(Yes,   Yes,       No,           No,     Public),
-            Self::ReadMembers          => row(Yes,   Yes,       Yes,          Yes,    Public),
-            Self::ReadHiddenMembers    => row(Yes,   Yes,       No,           No,     No),
-            Self::RemoveMember         => row(Yes,   Yes,       No,           No,     No),
-            Self::Leave                => row(Yes,   Yes,       Yes,          Yes,    No),
-            Self::AddModerator         => row(Yes,   Joined,    No,           No,     No),
-            Self::RemoveModerator      => row(Yes,   Yes,       No,           No,     No),
-            Self::ReadModerators       => row(Yes,   Yes,       No,           No,     No),
-            Self::AddBan               => row(Yes,   Yes,       No,           No,     No),
-            Self::RemoveBan            => row(Yes,   Yes,       No,           No,     No),
-            Self::ReadBans             => row(Yes,   Yes,       No,           No,     No),
-            Self::SendMessage          => row(No,    No,        Yes,          No,     No),
-            Self::ReadMessages         => row(Yes,   Yes,       Yes,          Yes,    Public),
-            Self::UpdateOwnMessage     => row(Yes,   Yes,       Yes,          No,     No),
-            Self::RedactOwnMessage     => row(Yes,   Yes,       Yes,          No,     No),
-            Self::RedactMessage        => row(Yes,   Yes,       No,           No,     No),
-            Self::DeleteMessage        => row(Yes,   No,        No,           No,     No),
-            Self::ReadOwnMessageStatus => row(Yes,   Yes,       Yes,          Yes,    Yes),
-            Self::UpdateReadMarker     => row(No,    No,        Yes,          Yes,    No),
-            Self::ChangePreferences    => row(No,    No,        Yes,          Yes,    No),
+            //                                 admin     moderator member        hidden  stranger
+            Self::DescribeChannel      => row(Yes,      Yes,      Yes,          Yes,    Public),
+            Self::UpdateChannel        => row(Yes,      Yes,      No,           No,     No),
+            Self::DeleteChannel        => row(Yes,      Yes,      No,           No,     No),
+            Self::PutExpirationSettings=> row(Yes,      Yes,      No,           No,     No),
+            Self::ChangeFlow           => row(Yes,      Yes,      No,           No,     No),
+            Self::ReadSubChannels      => row(Yes,      Yes,      No,           No,     No),
+            Self::AddMember            => row(Yes,      Yes,      Unrestricted, No,     No),
+            Self::AddHiddenMember      => row(Yes,      Yes,      No,           No,     No),
+            Self::Join                 => row(Yes,      Yes,      No,           No,     Public),
+            Self::ReadMembers          => row(Yes,      Yes,      Yes,          Yes,    Public),
+            Self::ReadHiddenMembers    => row(Yes,      Yes,      No,           No,     No),
+            Self::RemoveMember         => row(Yes,      Yes,      No,           No,     No),
+            Self::Leave                => row(Yes,      Yes,      Yes,          Yes,    No),
+            Self::AddModerator         => row(Yes,      Joined,   No,           No,     No),
+            Self::RemoveModerator      => row(Yes,      Yes,      No,           No,     No),
+            Self::ReadModerators       => row(Yes,      Yes,      No,           No,     No),
+            Self::AddBan               => row(Yes,      Yes,      No,           No,     No),
+            Self::RemoveBan            => row(Yes,      Yes,      No,           No,     No),
+            Self::ReadBans             => row(Yes,      Yes,      No,           No,     No),
+            Self::SendMessage          => row(No,       No,       Yes,          No,     No),
+            Self::ReadMessages         => row(Yes,      Yes,      Yes,          Yes,    Public),
+            Self::UpdateOwnMessage     => row(Ordinary, Ordinary, Yes,          No,     No),
+            Self::RedactOwnMessage     => row(Yes,      Yes,      Yes,          No,     No),
+            Self::RedactMessage        => row(Yes,      Yes,      No,           No,     No),
+            Self::DeleteMessage        => row(Yes,      No,       No,           No,     No),
+            Self::ReadOwnMessageStatus => row(Yes,      Yes,      Yes,          Yes,    Yes),
+            Self::UpdateReadMarker     => row(No,       No,       Yes,          Yes,    No),
+            Self::ChangePreferences    => row(No,       No,       Yes,          Yes,    No),
         }
     }
 }
@@ -130,6 +132,7 @@ impl Grant {
             No => false,
             Public => channel.privacy == ChannelPrivacy::Public,
             Unrestricted => channel.mode == ChannelMode::Unrestricted,
+            Ordinary => channel.elastic.is_none(),
             // A member is one who is a member too.
             Joined => true,
         }
@@ -230,12 +233,13 @@ mod tests {
             No => "no",
             Public => "public",
             Unrestricted => "unrestricted",
+            Ordinary => "ordinary",
             Joined => "as a member",
         };
         for (action, name) in NAMES {
             let Row { admin, moderator, member, hidden, stranger } = action.row();
             let grants = [admin, moderator, member, hidden, stranger].map(word).join(" | ");
-            let line = format!("\n| {name} | {grants} |\n");
+            let line = format!("\n| {name} | {grants} | ");
             assert!(documented.contains(&line), "docs/roles.md lacks:{line}");
         }
         assert_eq!(documented.matches("\n| ").count(), NAMES.len() + 1, "one line an action");

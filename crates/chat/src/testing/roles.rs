@@ -20,6 +20,21 @@ impl World {
         self.delete(&target, bearer).await
     }
 
+    /// Adds a member to a sub-channel, if one is named.
+    pub(crate) async fn join_at(
+        &self,
+        channel: &str,
+        bearer: &str,
+        member: &str,
+        sub_channel: Option<&str>,
+    ) -> Outcome {
+        let mut body = json!({ "MemberArn": member, "Type": "DEFAULT" });
+        if let Some(sub_channel) = sub_channel {
+            body["SubChannelId"] = json!(sub_channel);
+        }
+        self.call("POST", &format!("/channels/{}/memberships", label(channel)), bearer, body).await
+    }
+
     pub(crate) async fn ban(&self, channel: &str, bearer: &str, user: &str) -> Outcome {
         let target = format!("/channels/{}/bans", label(channel));
         self.call("POST", &target, bearer, json!({ "MemberArn": user })).await

@@ -1,4 +1,7 @@
 //! What the cells ask: each operation that names a channel, with the row of the table that decides.
+//!
+//! Invariant: what a case asks for depends on the scene alone, so that it fits every kind of channel;
+//! the SubChannelId is put into the request by whoever plays it.
 
 use serde_json::{Value, json};
 use wire::OperationId::{self, *};
@@ -11,12 +14,23 @@ use crate::testing::{CONFLICT, FORBIDDEN, Outcome, label};
 pub(super) enum Rule {
     /// Those whom this row of the table names.
     Row(&'static str),
+    /// Nobody, though the request looks like one of this row.
+    Nobody(&'static str),
     /// Those of the lines below the table.
     Those(fn(Role) -> bool),
 }
 
+impl Rule {
+    pub(super) fn row(self) -> Option<&'static str> {
+        match self {
+            Self::Row(action) | Self::Nobody(action) => Some(action),
+            Self::Those(_) => None,
+        }
+    }
+}
+
 /// Method, target and body.
-type Request = (&'static str, String, Value);
+pub(super) type Request = (&'static str, String, Value);
 
 #[derive(Clone, Copy)]
 pub(super) struct Case {
@@ -27,8 +41,22 @@ pub(super) struct Case {
     pub(super) before: Option<fn(&Scene) -> Request>,
     /// What is answered whatever the role allows, because of what the caller is.
     pub(super) whatever: fn(Role) -> Option<Outcome>,
-    /// What is answered to those who may.
-    pub(super) accepts: fn(&Outcome) -> bool,
+    /// What is answered to those who may, where it is another refusal.
+    pub(super) instead: fn(Role) -> Option<Outcome>,
+    /// Whether the one who is added is a moderator, who chooses his sub-channel.
+    pub(super) chooses: fn(Role) -> bool,
+}
+
+const fn case_by(operation: OperationId, rule: Rule, request: fn(&Scene) -> Request) -> Case {
+    Case {
+        operation,
+        rule,
+        request,
+        before: None,
+        whatever: |_| None,
+        instead: |_| None,
+        chooses: |_| false,
+    }
 }
 
 const fn case(
@@ -36,8 +64,16 @@ const fn case(
     action: &'static str,
     request: fn(&Scene) -> Request,
 ) -> Case {
-    let rule = Rule::Row(action);
-    Case { operation, rule, request, before: None, whatever: |_| None, accepts: Outcome::is_ok }
+    case_by(operation, Rule::Row(action), request)
+}
+
+/// A request that looks like one of a row, and is nobody's.
+const fn case_of_nobody(
+    operation: OperationId,
+    action: &'static str,
+    request: fn(&Scene) -> Request,
+) -> Case {
+    case_by(operation, Rule::Nobody(action), request)
 }
 
 const fn case_of(
@@ -45,7 +81,7 @@ const fn case_of(
     those: fn(Role) -> bool,
     request: fn(&Scene) -> Request,
 ) -> Case {
-    Case { rule: Rule::Those(those), ..case(operation, "", request) }
+    case_by(operation, Rule::Those(those), request)
 }
 
 fn is_admin(role: Role) -> bool {
@@ -81,6 +117,19 @@ fn add_batch(scene: &Scene, member: &str, r#type: &str) -> Request {
     post(scene, "/memberships?operation=batch-create", body)
 }
 
+/// What somebody hears who adds himself, though he may.
+fn joining(role: Role) -> Option<Outcome> {
+    match role {
+        Banned => Some(FORBIDDEN),
+        _ => is_told(role),
+    }
+}
+
+/// What a member hears who adds himself: that he is there.
+fn is_told(role: Role) -> Option<Outcome> {
+    role.is_member().then_some(CONFLICT)
+}
+
 fn of(parent: &str, arn: &str) -> String {
     format!("/{parent}/{}", label(arn))
 }
@@ -112,27 +161,41 @@ pub(super) static CASES: &[Case] = &[
             delete(s, &of("channel-flow", &s.flow))
         })
     },
-    Case {
-        // An ordinary channel has none, and may say so.
-        accepts: |outcome| *outcome != FORBIDDEN,
-        ..case(ListSubChannels, "list the sub-channels", |s| get(s, "/subchannels"))
-    },
+    case(ListSubChannels, "list the sub-channels", |s| get(s, "/subchannels")),
     case(CreateChannelMembership, "add somebody else", |s| add(s, &s.newcomer, "DEFAULT")),
     case(BatchCreateChannelMembership, "add somebody else", |s| {
         add_batch(s, &s.newcomer, "DEFAULT")
     }),
+    Case {
+        // A moderator may be in several sub-channels.
+        instead: |_| Some(CONFLICT),
+        chooses: |_| true,
+        ..case(CreateChannelMembership, "add somebody else", |s| add(s, &s.owner, "DEFAULT"))
+    },
+    Case {
+        instead: |_| Some(CONFLICT),
+        chooses: |_| true,
+        ..case(BatchCreateChannelMembership, "add somebody else", |s| {
+            add_batch(s, &s.owner, "DEFAULT")
+        })
+    },
     case(CreateChannelMembership, "add a hidden member", |s| add(s, &s.newcomer, "HIDDEN")),
     case(BatchCreateChannelMembership, "add a hidden member", |s| {
         add_batch(s, &s.newcomer, "HIDDEN")
     }),
     Case {
-        whatever: |role| match role {
-            Banned => Some(FORBIDDEN),
-            _ => role.is_member().then_some(CONFLICT),
-        },
+        whatever: is_told,
+        instead: joining,
+        chooses: Role::is_moderator,
         ..case(CreateChannelMembership, "join by himself", |s| add(s, &s.actor, "DEFAULT"))
     },
-    case(BatchCreateChannelMembership, "join by himself", |s| add_batch(s, &s.actor, "DEFAULT")),
+    Case {
+        instead: joining,
+        chooses: Role::is_moderator,
+        ..case(BatchCreateChannelMembership, "join by himself", |s| {
+            add_batch(s, &s.actor, "DEFAULT")
+        })
+    },
     case(ListChannelMemberships, "read the members", |s| get(s, "/memberships")),
     case(DescribeChannelMembership, "read the members", |s| get(s, &of("memberships", &s.guest))),
     case(ListChannelMemberships, "read the hidden members", |s| get(s, "/memberships?type=HIDDEN")),
@@ -189,21 +252,15 @@ pub(super) static CASES: &[Case] = &[
         let target = format!("{}/preferences", of("memberships", &s.actor));
         put(s, &target, json!({ "Preferences": preferences }))
     }),
-    case_of(
-        GetChannelMembershipPreferences,
-        |_| false,
-        |s| get(s, &format!("{}/preferences", of("memberships", &s.guest))),
-    ),
-    case_of(
-        UpdateChannelMessage,
-        |_| false,
-        |s| put(s, &format!("/messages/{}", s.message), json!({ "Content": "new" })),
-    ),
-    case_of(
-        GetChannelMessageStatus,
-        |_| false,
-        |s| get(s, &format!("/messages/{}?scope=message-status", s.message)),
-    ),
+    case_of_nobody(GetChannelMembershipPreferences, "read or put his preferences", |s| {
+        get(s, &format!("{}/preferences", of("memberships", &s.guest)))
+    }),
+    case_of_nobody(UpdateChannelMessage, "update his own message", |s| {
+        put(s, &format!("/messages/{}", s.message), json!({ "Content": "new" }))
+    }),
+    case_of_nobody(GetChannelMessageStatus, "read his own message's status", |s| {
+        get(s, &format!("/messages/{}?scope=message-status", s.message))
+    }),
     case_of(DescribeChannelMembershipForAppInstanceUser, Role::is_member, |s| {
         about(s, MEMBERSHIP, &s.actor)
     }),

@@ -139,7 +139,11 @@ impl Handle<RedactChannelMessage> for Chat {
         let (channel, message) = super::open(cx, tx, named, &input.message_id).await?;
         let caller = cx.actor()?.principal.uid;
         let message = message.filter(|message| message.is_for(caller));
-        let own = message.as_ref().is_some_and(|message| message.sender.uid == caller);
+        let own = match &message {
+            Some(message) => message.sender.uid == caller,
+            // Without the sub-channel nobody knows yet, and who may redact his own is told that.
+            None => channel.elastic.is_some() && input.sub_channel_id.is_none(),
+        };
         let action = if own { Action::RedactOwnMessage } else { Action::RedactMessage };
         access::require(cx, tx, action, &channel).await?;
         sub_channel::check(&channel, input.sub_channel_id.as_deref())?;

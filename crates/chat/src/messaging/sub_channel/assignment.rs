@@ -169,11 +169,12 @@ pub(crate) async fn assign(
         }
         return assignment.admit(cx, tx, channel).await;
     }
-    if sub_channel_id.is_some() {
-        return Err(Error::bad_request("SubChannelId is for moderators of an elastic channel"));
-    }
+    // Who is there is told so whatever is named, as where he may not add himself.
     if tx.exists(&ElasticMember::key_of(channel.uid, member)).await? {
         return Err(already_member());
+    }
+    if sub_channel_id.is_some() {
+        return Err(Error::bad_request("SubChannelId is for moderators of an elastic channel"));
     }
     let Some(elastic) = &channel.elastic else { return Ok(()) };
     let places = elastic.sub_channels_max() * elastic.target();

@@ -48,7 +48,8 @@ impl Model {
 
 fn holds(grant: &str, channel: &Channel, joined: bool) -> bool {
     match grant {
-        "yes" => true,
+        // The model has no elastic channels.
+        "yes" | "ordinary" => true,
         "no" => false,
         "public" => channel.privacy == "PUBLIC",
         "unrestricted" => channel.mode == "UNRESTRICTED",
