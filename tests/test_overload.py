@@ -1,8 +1,11 @@
 """More than the server takes on: what is over a bound is refused at once, and what is admitted is not disturbed."""
 
 import contextlib
+import itertools
 import re
 import resource
+import selectors
+import statistics
 import time
 import uuid
 from pathlib import Path
@@ -17,6 +20,15 @@ pytestmark = pytest.mark.any_engine
 
 CROWD = 24
 ROUNDS_MAX = 50
+
+# Ten times the load that is taken on, by callers who ask again as soon as they were refused.
+PLACES = 4
+PRESSING = 10 * PLACES
+PRESSING_S = 2
+# Whoever comes back before that is told so at his turn, and waits no longer.
+RETRY_AFTER_S = 1
+# For a machine that is busy otherwise.
+SLACK_S = 1
 
 BODY_BYTES = 256 * 1024
 # What docs/operations.md states: bodies that are arriving, and each connection besides.
@@ -71,6 +83,60 @@ def test_a_crowd_is_refused_in_the_modelled_way_and_whom_it_admits_is_served(sta
         connection.close()
     expected = {content for content, _ in admitted} | {f"after {place}" for place in range(CROWD)}
     assert set(world.contents(channel, alice)) == expected
+    world.close()
+
+
+def press(connections, requests, seconds):
+    """Keeps a request on its way on each connection; returns pairs of status and seconds, per connection."""
+    told = [[] for _ in connections]
+    begun = [0.0] * len(connections)
+
+    def write(place):
+        begun[place] = time.monotonic()
+        connections[place].write(next(requests))
+
+    with selectors.DefaultSelector() as selector:
+        for place, connection in enumerate(connections):
+            selector.register(connection, selectors.EVENT_READ, place)
+            write(place)
+        end = time.monotonic() + seconds
+        waiting = set(range(len(connections)))
+        while waiting:
+            for key, _ in selector.select():
+                place = key.data
+                answer = connections[place].read_answer()
+                told[place].append((answer.status, time.monotonic() - begun[place]))
+                if time.monotonic() < end:
+                    write(place)
+                else:
+                    waiting.discard(place)
+                    selector.unregister(key.fileobj)
+    return told
+
+
+def test_ten_times_the_load_is_refused_at_once_and_whom_it_admits_does_not_wait(start):
+    server = start("--max-requests", str(PLACES))
+    server.expected_errors.append(f"{PLACES} requests are being answered")
+    world = World(server)
+    alice = world.user("alice")
+    channel = world.channel(alice)
+    requests = (send_request(server, channel, alice, f"{number}") for number in itertools.count())
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(Connection(server.host, server.port)) for _ in range(PRESSING)]
+        calm = press(crowd[:PLACES], requests, PRESSING_S / 2)
+        pressed = press(crowd, requests, PRESSING_S)
+    everything = [pair for told in pressed for pair in told]
+    assert {status for status, _ in everything} == {201, 503}
+    # The first refusal of a connection, and each that comes when nobody presses, is told at once.
+    first = [seconds for told in pressed for status, seconds in told[:1] if status == 503]
+    usual = statistics.median(seconds for told in calm for _, seconds in told)
+    served = [seconds for status, seconds in everything if status == 201]
+    refused = [seconds for status, seconds in everything if status == 503]
+    assert first and statistics.median(first) < SLACK_S / 4
+    assert max(refused) < RETRY_AFTER_S + SLACK_S
+    # A caller writes one request after the other, so ten times as many are ten times as long about it.
+    assert statistics.median(served) < usual * PRESSING / PLACES + SLACK_S / 20, (usual, statistics.median(served))
+    assert max(served) < RETRY_AFTER_S + SLACK_S
     world.close()
 
 

@@ -1,14 +1,18 @@
 //! Runs callers side by side for a bounded time and measures what they did in the middle of it.
 //!
 //! Each caller waits for an answer before it goes on. Invariant: rate, latency and CPU time are
-//! those of the same window, which begins when all callers have warmed up.
+//! those of the same window, which begins when all callers have warmed up and ends early when none
+//! has anything left to do.
 
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
 use crate::cpu::Whose;
 
@@ -17,7 +21,8 @@ const UNITS_MAX: usize = 1 << 20;
 
 /// Does one unit of work after another.
 pub(crate) trait Caller: Send + 'static {
-    fn once(&mut self) -> impl Future<Output = Result<()>> + Send;
+    /// Does a unit, or breaks off because there is none left.
+    fn once(&mut self) -> impl Future<Output = Result<ControlFlow<()>>> + Send;
 }
 
 /// How long a run takes.
@@ -88,19 +93,31 @@ pub(crate) async fn run<C: Caller>(
     for caller in callers {
         tasks.spawn(repeat(caller, (begin, end), stop.clone()));
     }
+    let mut ended = pin!(gather(tasks));
     let used = || processes.iter().map(|process| process.used()).collect::<Vec<_>>();
-    tokio::time::sleep_until(begin.into()).await;
+    if let Ok(ended) = timeout_at(begin.into(), &mut ended).await {
+        // Nothing was left for the window.
+        return ended.map(|_| Sample::default());
+    }
     let (began, before) = (Instant::now(), used());
-    tokio::time::sleep_until(end.into()).await;
+    let early = timeout_at(end.into(), &mut ended).await;
     let (took, after) = (began.elapsed(), used());
     stop.store(true, Ordering::Relaxed);
+    let mut latencies = match early {
+        Ok(latencies) => latencies?,
+        Err(_) => ended.await?,
+    };
+    latencies.sort_unstable();
+    let cpu = after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before));
+    Ok(Sample { latencies, took, cpu: cpu.collect() })
+}
+
+async fn gather(mut tasks: JoinSet<Result<Vec<Duration>>>) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while let Some(ended) = tasks.join_next().await {
         latencies.append(&mut ended.context("a caller ended before its time")??);
     }
-    latencies.sort_unstable();
-    let cpu = after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before));
-    Ok(Sample { latencies, took, cpu: cpu.collect() })
+    Ok(latencies)
 }
 
 async fn repeat<C: Caller>(
@@ -114,7 +131,9 @@ async fn repeat<C: Caller>(
             break;
         }
         let start = Instant::now();
-        caller.once().await?;
+        if caller.once().await?.is_break() {
+            break;
+        }
         let answered = Instant::now();
         if (begin..end).contains(&answered) {
             latencies.push(answered - start);

@@ -1,10 +1,10 @@
 //! Far more callers than the server takes on: what is refused is refused at once, and what is
 //! admitted keeps its pace.
 //!
-//! Two rows in one run: as many callers as requests may be answered at one time, and ten times as
-//! many. Whoever is admitted asks again at once, whoever is refused after the pause that he is told:
-//! callers without one would wait for each other in the client.
+//! Three rows in one run: as many callers as requests may be answered at one time, and ten times as
+//! many, of whom the refused rest as they are told, or do not. Whoever is admitted asks again at once.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,10 @@ use crate::world::{self, Seat, Size, World};
 
 /// How many times the load that is admitted.
 const TIMES: usize = 10;
-/// What a refusal says in `retry-after`.
-const PAUSE: Duration = Duration::from_secs(1);
+/// What a refusal says in `retry-after`. SDKs rest for a little more or less, so that they do not all
+/// come back together.
+const REST_MS: u64 = 1_000;
+const REST_SPREAD_MS: u64 = 250;
 
 #[derive(Args, Clone)]
 pub(crate) struct Options {
@@ -53,13 +55,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let size = Size { senders: options.requests, channels: 0, guests: 0 };
         let world = World::make(&mut Remote::open(&server).await?, size).await?;
         let mut rows = Vec::new();
-        for callers in [options.requests, TIMES * options.requests] {
+        for (times, rests) in [(1, true), (TIMES, true), (TIMES, false)] {
+            let callers = Callers { count: times * options.requests, rests };
             rows.push(measure(options, &server, &world, callers).await?);
         }
         Ok::<_, anyhow::Error>(rows)
     })?;
     let heads = [
         "callers",
+        "refused ones",
         "sent/s",
         "sent p50 ms",
         "p99",
@@ -72,19 +76,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+#[derive(Clone, Copy)]
+struct Callers {
+    count: usize,
+    /// Whether they rest when they are refused.
+    rests: bool,
+}
+
 async fn measure(
     options: &Options,
     server: &Server,
     world: &World,
-    callers: usize,
+    callers: Callers,
 ) -> Result<Vec<String>> {
+    let Callers { count, rests } = callers;
     let told = Arc::new(Mutex::new(Told::default()));
     let mut all = Vec::new();
-    for place in 0..callers {
-        let seats = Turns::share(&world.together, place % world.together.len(), callers);
+    for place in 0..count {
+        let seats = Turns::share(&world.together, place % world.together.len(), count);
         let connection = Connection::open(server.address).await?;
+        let spread = place as u64 * 2 * REST_SPREAD_MS / count as u64;
+        let rest = rests.then(|| Duration::from_millis(REST_MS - REST_SPREAD_MS + spread));
         let (client, told) = (server.client(), told.clone());
-        all.push(Pressing { client, connection, seats, told });
+        all.push(Pressing { client, connection, seats, told, rest });
     }
     let window = Window::of_seconds(options.seconds);
     let begin = Instant::now();
@@ -93,7 +107,12 @@ async fn measure(
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let Told { sent, refused } = &mut *told;
     ensure!(!sent.is_empty(), "nothing was admitted");
-    let mut cells = vec![callers.to_string()];
+    let resting = match (count > options.requests, rests) {
+        (false, _) => "",
+        (true, true) => "rest",
+        (true, false) => "do not rest",
+    };
+    let mut cells = vec![count.to_string(), resting.to_owned()];
     for times in [sent, refused] {
         times.sort_unstable();
         let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
@@ -117,6 +136,8 @@ struct Pressing {
     connection: Connection,
     seats: Turns<Seat>,
     told: Arc<Mutex<Told>>,
+    /// Before it asks again when it was refused.
+    rest: Option<Duration>,
 }
 
 impl Pressing {
@@ -126,7 +147,7 @@ impl Pressing {
 }
 
 impl Caller for Pressing {
-    async fn once(&mut self) -> Result<()> {
+    async fn once(&mut self) -> Result<ControlFlow<()>> {
         let request = self.client.signed(&world::send(self.seats.take()), SystemClock.now_ms());
         let begin = Instant::now();
         let answer = self.connection.call(&request).await?;
@@ -135,10 +156,12 @@ impl Caller for Pressing {
             201 => self.told().sent.push(took),
             503 => {
                 self.told().refused.push(took);
-                tokio::time::sleep(PAUSE).await;
+                if let Some(rest) = self.rest {
+                    tokio::time::sleep(rest).await;
+                }
             }
             status => bail!("a send was answered {status}"),
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

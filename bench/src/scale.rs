@@ -4,6 +4,7 @@
 //! takes, also after `kill -9` under load; sends; the newest page of a long channel and one deep
 //! in it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -226,12 +227,12 @@ struct Lister {
 }
 
 impl Caller for Lister {
-    async fn once(&mut self) -> Result<()> {
+    async fn once(&mut self) -> Result<ControlFlow<()>> {
         let request = self.client.signed(&self.request, SystemClock.now_ms());
         let answer = self.connection.call(&request).await?;
         let text = String::from_utf8_lossy(&answer.body);
         ensure!(answer.status == 200, "a page was answered {} {text}", answer.status);
         ensure!(text.contains("\"MessageId\""), "the page is empty");
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -1,9 +1,10 @@
 //! The callers of the lanes: each does one thing after another, with what it was given by turns.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use store::{Clock as _, Engine, SystemClock};
 
 use crate::engine::Rules;
@@ -44,9 +45,9 @@ pub(crate) struct ToEngine {
 }
 
 impl Caller for ToEngine {
-    async fn once(&mut self) -> Result<()> {
+    async fn once(&mut self) -> Result<ControlFlow<()>> {
         self.templates.take().replay(&*self.engine).await?;
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -57,9 +58,9 @@ pub(crate) struct ToRules {
 }
 
 impl Caller for ToRules {
-    async fn once(&mut self) -> Result<()> {
+    async fn once(&mut self) -> Result<ControlFlow<()>> {
         self.rules.answer(&world::send(self.seats.take())).await?;
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -77,16 +78,12 @@ pub(crate) enum Source {
 pub(crate) type Stock = Arc<Mutex<Vec<Request>>>;
 
 impl Source {
-    fn next(&mut self) -> Result<Request> {
+    /// Returns none when the stock is used up.
+    fn next(&mut self) -> Option<Request> {
         match self {
-            Source::Again(request) => Ok(request.clone()),
-            Source::Sends(seats) => Ok(world::send(seats.take())),
-            Source::Stock(stock) => {
-                let request = stock.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                request.context(
-                    "the requests that can be made once are used up: measure for less time",
-                )
-            }
+            Source::Again(request) => Some(request.clone()),
+            Source::Sends(seats) => Some(world::send(seats.take())),
+            Source::Stock(stock) => stock.lock().unwrap_or_else(PoisonError::into_inner).pop(),
         }
     }
 }
@@ -115,31 +112,30 @@ impl ToServer {
             Source::Stock(_) => 0,
         };
         let now_ms = SystemClock.now_ms();
-        let sign = |_| source.next().map(|request| client.signed(&request, now_ms));
-        let signed = (0..before).map(sign).collect::<Result<_>>()?;
+        let sign = |request| client.signed(&request, now_ms);
+        let signed = (0..before).map_while(|_| source.next()).map(sign).collect();
         Ok(ToServer { client, connection, source, signed })
     }
 
-    fn signed(&mut self) -> Result<Vec<u8>> {
-        match (self.signed.pop_front(), &self.source) {
-            (Some(request), Source::Again(_)) => {
-                self.signed.push_back(request.clone());
-                Ok(request)
-            }
-            (Some(request), _) => Ok(request),
-            (None, _) => Ok(self.client.signed(&self.source.next()?, SystemClock.now_ms())),
+    fn signed(&mut self) -> Option<Vec<u8>> {
+        let Some(request) = self.signed.pop_front() else {
+            return Some(self.client.signed(&self.source.next()?, SystemClock.now_ms()));
+        };
+        if matches!(self.source, Source::Again(_)) {
+            self.signed.push_back(request.clone());
         }
+        Some(request)
     }
 }
 
 impl Caller for ToServer {
-    async fn once(&mut self) -> Result<()> {
-        let request = self.signed()?;
+    async fn once(&mut self) -> Result<ControlFlow<()>> {
+        let Some(request) = self.signed() else { return Ok(ControlFlow::Break(())) };
         let answer = self.connection.call(&request).await?;
         if !matches!(answer.status, 200 | 201) {
             let text = String::from_utf8_lossy(&answer.body);
             bail!("a request was answered {} {text}", answer.status);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -72,8 +72,7 @@ async fn soak(options: &Options, server: &Server) -> Result<Vec<(f64, u64, usize
         let mut caller = ToServer::open(server.client(), source, usize::MAX).await?;
         let count = count.clone();
         callers.spawn(async move {
-            while Instant::now() < end {
-                caller.once().await?;
+            while Instant::now() < end && caller.once().await?.is_continue() {
                 count.send_modify(|count| *count += 1);
             }
             Ok::<_, anyhow::Error>(())

@@ -64,6 +64,10 @@ class Connection:
         """The client's own port, by which the server's end is found."""
         return self._socket.getsockname()[1]
 
+    def fileno(self):
+        """For selectors."""
+        return self._socket.fileno()
+
     def write(self, data):
         self._socket.sendall(data)
 

@@ -1,15 +1,21 @@
 //! How much the server takes on at one time.
 //!
-//! Invariants: a request over the bound is refused at once, before its signature costs anything, so
-//! that those which were admitted keep their pace; a request takes its place only when all of it has
+//! Invariants: a request over the bound is refused at once, before its signature costs anything, and
+//! who asks again without a rest is told so at his turn (`pace`), so that those which were admitted
+//! keep their pace; a request takes its place only when all of it has
 //! arrived, so that slow senders hold none; the bodies that are still arriving are bounded together,
 //! whatever the number of connections.
+
+mod pace;
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use wire::Error;
+use wire::{Error, ErrorCode};
+
+use pace::Pace;
+pub(crate) use pace::Turn;
 
 /// Bytes that are allocated for bodies which are still arriving, on all connections together. One
 /// that comes in one piece, as nearly all do, counts for nothing.
@@ -20,6 +26,7 @@ pub(crate) struct Admission {
     requests_max: usize,
     requests: Semaphore,
     arriving: Arc<Semaphore>,
+    pace: Pace,
 }
 
 impl Admission {
@@ -28,6 +35,15 @@ impl Admission {
             requests_max,
             requests: Semaphore::new(requests_max),
             arriving: Arc::new(Semaphore::new(ARRIVING_BYTES_MAX)),
+            pace: Pace::new(),
+        }
+    }
+
+    /// Holds an answer that says to come back later, when the one before it on the connection said so
+    /// too and it is not time yet.
+    pub(crate) async fn rest(&self, error: &Error, turn: &Turn) {
+        if matches!(error.code(), ErrorCode::ServiceUnavailable | ErrorCode::Throttled) {
+            self.pace.rest(turn).await;
         }
     }
 

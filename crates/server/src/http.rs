@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::admission::Turn;
 use crate::drain::{Drain, Tasks};
 use crate::refusal::{Bare, Dresser};
 use crate::timed::{Activity, HEAD_MS_MAX, Timed};
@@ -62,6 +63,7 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// The place that it takes among the connections; an upgrade takes it along.
     pub(crate) permit: Arc<OwnedSemaphorePermit>,
+    pub(crate) turn: Turn,
     activity: Arc<Activity>,
 }
 
@@ -149,6 +151,7 @@ fn prepare(stream: TcpStream, place: OwnedSemaphorePermit) -> io::Result<(TcpStr
     let connection = Connection {
         local: stream.local_addr()?,
         permit: Arc::new(place),
+        turn: Turn::default(),
         activity: Arc::new(Activity::default()),
     };
     Ok((stream, connection))

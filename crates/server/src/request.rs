@@ -81,6 +81,7 @@ impl Service for Api {
                 response
             }
             Err(error) => {
+                self.admission.rest(&error, &connection.turn).await;
                 self.log(&exchange, &error);
                 answer::error(&error, exchange.android)
             }
