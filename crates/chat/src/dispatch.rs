@@ -239,7 +239,7 @@ async fn actor(cx: &Cx, tx: &mut Txn, bearer: &str, call: &Call) -> Result<Actor
     }
     keys.extend(call.route.labels.iter().filter_map(|(label, arn)| channel_key(cx, label, arn)));
     tx.load(&keys).await?;
-    if tx.get::<AppInstance>(&AppInstance::key_of(app_instance)).await?.is_none() {
+    if !tx.exists(&keys[0]).await? {
         return Err(Error::unauthorized());
     }
     let principal = principal::find(cx, tx, app_instance, bearer).await?;

@@ -55,7 +55,8 @@ impl RequestId {
             if [4, 6, 8, 10].contains(&at) {
                 text.push('-');
             }
-            text.extend([digit(byte >> 4), digit(byte & 15)]);
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
         Self(text)
     }

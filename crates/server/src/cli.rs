@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{self, Config, Form, Mode, SETTINGS};
-use crate::{logging, server};
+use crate::{logging, server, threads};
 
 mod credentials;
 mod db;
@@ -135,7 +135,9 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
+    // Connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads::processors().div_ceil(2))
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()

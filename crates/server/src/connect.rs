@@ -67,7 +67,7 @@ impl Connect {
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
-        let (connect, place) = (self.clone(), connection.permit.clone());
+        let (connect, place) = (self.clone(), connection.held.clone());
         let guard = self.sockets.guard();
         tokio::spawn(async move {
             let Some(session) = connect.open(upgrade, parts).await else { return };

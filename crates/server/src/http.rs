@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout};
 use crate::admission::Turn;
 use crate::drain::{Drain, Tasks};
 use crate::refusal::{Bare, Dresser};
+use crate::threads::{self, Threads};
 use crate::timed::{Activity, HEAD_MS_MAX, Timed};
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -33,6 +34,8 @@ use crate::transport::Transport;
 const BACKLOG: u32 = 4096;
 /// What hyper may buffer of a head. Above the limits of `request`, which answers with a body.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Connections that are accepted before any of them is served.
+const CROWD_MAX: usize = 1024;
 /// The pause after a failed accept: out of file descriptors is a state, not a moment.
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// How often the same trouble is told.
@@ -57,12 +60,21 @@ pub(crate) trait Service: Send + Sync + 'static {
     }
 }
 
+/// An accepted stream and its place among the connections.
+type Accepted = (StdStream, OwnedSemaphorePermit);
+
+/// A place among the connections, and one on a thread.
+pub(crate) struct Held {
+    _permit: OwnedSemaphorePermit,
+    _thread: threads::Place,
+}
+
 /// One accepted connection.
 pub(crate) struct Connection {
     /// The server's side of it.
     pub(crate) local: SocketAddr,
-    /// The place that it takes among the connections; an upgrade takes it along.
-    pub(crate) permit: Arc<OwnedSemaphorePermit>,
+    /// What it takes up; an upgrade takes it along.
+    pub(crate) held: Arc<Held>,
     pub(crate) turn: Turn,
     activity: Arc<Activity>,
 }
@@ -84,6 +96,8 @@ pub(crate) struct Front<S> {
     pub(crate) drain: Drain,
     /// Each connection holds a guard of it to its end.
     pub(crate) tasks: Tasks,
+    /// Where connections are served.
+    pub(crate) threads: Arc<Threads>,
 }
 
 impl<S> Clone for Front<S> {
@@ -94,13 +108,18 @@ impl<S> Clone for Front<S> {
             tls: self.tls.clone(),
             drain: self.drain.clone(),
             tasks: self.tasks.clone(),
+            threads: self.threads.clone(),
         }
     }
 }
 
 /// Accepts connections until the drain starts.
 pub(crate) async fn serve<S: Service>(listener: TcpListener, front: Front<S>) {
-    let Front { service, places, tls, mut drain, tasks } = front;
+    let (listener, crowded) = match take_over(listener) {
+        Ok(both) => both,
+        Err(error) => return tracing::error!(%error, "cannot accept connections"),
+    };
+    let (mut drain, places) = (front.drain.clone(), front.places.clone());
     let (accept_notice, protocol_notice) = (Notice::default(), Arc::new(Notice::default()));
     loop {
         let place = tokio::select! {
@@ -112,16 +131,13 @@ pub(crate) async fn serve<S: Service>(listener: TcpListener, front: Front<S>) {
             () = drain.started() => return,
             accepted = listener.accept() => accepted,
         };
-        match accepted.and_then(|(stream, _)| prepare(stream, place)) {
-            Ok((stream, connection)) => {
-                let (service, tls, drain) = (service.clone(), tls.clone(), drain.clone());
-                let (notice, guard) = (protocol_notice.clone(), tasks.guard());
-                tokio::spawn(async move {
-                    let _guard = guard;
-                    if let Some(transport) = shake(stream, tls, drain.clone(), &notice).await {
-                        run(service, transport, connection, drain, &notice).await;
-                    }
-                });
+        match accepted.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
+                // Whoever else waits is taken before any is served, so that a storm does not outgrow
+                // the backlog.
+                let more = (1..CROWD_MAX).map_while(|_| accept_now(&crowded, &places));
+                let crowd: Vec<Accepted> = [(stream, place)].into_iter().chain(more).collect();
+                front.serve(crowd, &protocol_notice);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -131,6 +147,43 @@ pub(crate) async fn serve<S: Service>(listener: TcpListener, front: Front<S>) {
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
         }
+    }
+}
+
+/// Registers a listener with the thread that this runs on. The second one is the same socket, from
+/// which a crowd is accepted without registering each stream here too.
+fn take_over(listener: TcpListener) -> io::Result<(TcpListener, StdListener)> {
+    let listener = listener.into_std()?;
+    let crowded = listener.try_clone()?;
+    Ok((TcpListener::from_std(listener)?, crowded))
+}
+
+/// Accepts a connection if one waits and there is a place for it. A failure that lasts is met by the
+/// runtime's own `accept`.
+fn accept_now(listener: &StdListener, places: &Arc<Semaphore>) -> Option<Accepted> {
+    let place = places.clone().try_acquire_owned().ok()?;
+    let (stream, _) = listener.accept().ok()?;
+    Some((stream, place))
+}
+
+impl<S: Service> Front<S> {
+    /// Serves connections to their ends, each on a thread.
+    fn serve(&self, crowd: Vec<Accepted>, notice: &Arc<Notice>) {
+        let guarded = crowd.into_iter().map(|accepted| (accepted, self.tasks.guard())).collect();
+        let (service, tls, drain) = (self.service.clone(), self.tls.clone(), self.drain.clone());
+        let notice = notice.clone();
+        self.threads.spawn_each(guarded, move |((stream, permit), guard), thread| {
+            let held = Held { _permit: permit, _thread: thread };
+            let (service, tls, drain) = (service.clone(), tls.clone(), drain.clone());
+            let notice = notice.clone();
+            async move {
+                let _guard = guard;
+                let Ok((stream, connection)) = prepare(stream, held) else { return };
+                if let Some(transport) = shake(stream, tls, drain.clone(), &notice).await {
+                    run(service, transport, connection, drain, &notice).await;
+                }
+            }
+        });
     }
 }
 
@@ -145,12 +198,15 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-fn prepare(stream: TcpStream, place: OwnedSemaphorePermit) -> io::Result<(TcpStream, Connection)> {
+/// Takes a connection over on the thread that serves it.
+fn prepare(stream: StdStream, held: Held) -> io::Result<(TcpStream, Connection)> {
+    stream.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(stream)?;
     // Small answers and frames must not wait for an acknowledgement.
     stream.set_nodelay(true)?;
     let connection = Connection {
         local: stream.local_addr()?,
-        permit: Arc::new(place),
+        held: Arc::new(held),
         turn: Turn::default(),
         activity: Arc::new(Activity::default()),
     };

@@ -28,6 +28,7 @@ mod http;
 mod refusal;
 mod request;
 mod signature;
+mod threads;
 mod timed;
 mod tls;
 mod transport;

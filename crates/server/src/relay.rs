@@ -23,6 +23,7 @@ use crate::frame::Close;
 use crate::hub::{At, Covered, Errand, Found, Hub, Load, Open, Registration, SocketId};
 use crate::metrics::Metrics;
 use crate::outbox::{self, Awake, Inbox, Outbox};
+use crate::threads::Threads;
 
 use opening::{OPENINGS_MAX, Opener};
 use others::Others;
@@ -90,6 +91,8 @@ pub(crate) struct Relay {
     sink: mpsc::Receiver<Vec<Committed>>,
     control: mpsc::Receiver<Control>,
     handle: Handle,
+    /// Where loads and openings run.
+    threads: Arc<Threads>,
     loads: Arc<Semaphore>,
     openings: Arc<Semaphore>,
     is_closing: bool,
@@ -102,6 +105,7 @@ impl Relay {
         chat: Chat,
         sink: mpsc::Receiver<Vec<Committed>>,
         metrics: Arc<Metrics>,
+        threads: Arc<Threads>,
         ends: Option<Ends>,
     ) -> (Self, Handle) {
         let (sender, control) = mpsc::channel(CONTROLS_MAX);
@@ -117,6 +121,7 @@ impl Relay {
             sink,
             control,
             handle: handle.clone(),
+            threads,
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
             openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
             is_closing: false,
@@ -227,7 +232,7 @@ impl Relay {
 
     fn load(&self, load: Load) {
         let (chat, handle, loads) = (self.chat.clone(), self.handle.clone(), self.loads.clone());
-        tokio::spawn(async move {
+        self.threads.spawn(async move {
             // The semaphore is never closed.
             let _place = loads.acquire().await;
             let found = find(&chat, &load).await;
@@ -257,7 +262,7 @@ impl Relay {
         let (chat, handle, places) =
             (self.chat.clone(), self.handle.clone(), self.openings.clone());
         let present = self.present();
-        tokio::spawn(Opener { chat, handle, places, present }.run(open));
+        self.threads.spawn(Opener { chat, handle, places, present }.run(open));
     }
 }
 

@@ -169,7 +169,10 @@ impl Api {
 /// not text, or several ARNs, is kept in a form that names nobody.
 fn header(parts: &Parts, name: &str) -> Option<String> {
     let values = parts.headers.get_all(name).into_iter();
-    let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let texts = values.map(|value| match value.to_str() {
+        Ok(text) => Cow::from(text),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()),
+    });
     texts.reduce(|given, more| format!("{given},{more}").into()).map(Cow::into_owned)
 }
 

@@ -23,6 +23,7 @@ use crate::drain::{Drain, Tasks};
 use crate::endpoint::PublicEndpoint;
 use crate::http::{self, Front, Service};
 use crate::stack::{Ground, Opened, Stack};
+use crate::threads::{self, Threads};
 use crate::tls::{self, Tls};
 
 mod signals;
@@ -50,6 +51,8 @@ pub(crate) enum StartError {
     Tls(#[from] tls::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
+    #[error("cannot start the threads of connections")]
+    Threads(#[source] io::Error),
     #[error("cannot write the ready line")]
     Ready(#[source] io::Error),
 }
@@ -87,6 +90,7 @@ pub(crate) async fn run(config: Config) -> Result<(), StartError> {
         drain: drain.clone(),
         admin_drain,
         connections: Tasks::new(),
+        threads: ground.threads.clone(),
     };
     let connections = doors.connections.clone();
     let mut stack = Arc::new(Stack::start(opened, &ground));
@@ -139,7 +143,9 @@ impl Prepared {
         let control = control(&config);
         let listener = listeners.api.1;
         let tls_port = listeners.tls.as_ref().map(|(_, address)| address.port());
-        let ground = Ground { config, entropy, credential, listener, tls_port };
+        let threads = Threads::start(threads::processors()).map_err(StartError::Threads)?;
+        let threads = Arc::new(threads);
+        let ground = Ground { config, entropy, credential, listener, tls_port, threads };
         Ok(Self { ground, tls, control, is_root_alone: keys.is_empty() })
     }
 }
@@ -222,31 +228,35 @@ struct Doors {
     drain: Drain,
     admin_drain: Drain,
     connections: Tasks,
+    threads: Arc<Threads>,
 }
 
 impl Doors {
     /// Starts to accept.
     fn open(self, api: Arc<impl Service>, probes: impl Service) {
         let Listeners { api: plain_listener, tls: tls_listener, admin } = self.listeners;
+        let threads = self.threads;
         let plain = Front {
             service: api,
             places: self.places,
             tls: None,
             drain: self.drain,
             tasks: self.connections,
+            threads: threads.clone(),
         };
         if let Some((listener, _)) = tls_listener {
-            tokio::spawn(http::serve(listener, Front { tls: self.tls, ..plain.clone() }));
+            threads.spawn_door(http::serve(listener, Front { tls: self.tls, ..plain.clone() }));
         }
-        tokio::spawn(http::serve(plain_listener.0, plain));
+        threads.spawn_door(http::serve(plain_listener.0, plain));
         let probes = Front {
             service: Arc::new(probes),
             places: Arc::new(Semaphore::new(admin::CONNECTIONS_MAX)),
             tls: None,
             drain: self.admin_drain,
             tasks: Tasks::new(),
+            threads: threads.clone(),
         };
-        tokio::spawn(http::serve(admin.0, probes));
+        threads.spawn_door(http::serve(admin.0, probes));
     }
 }
 

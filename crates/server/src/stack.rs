@@ -29,6 +29,7 @@ use crate::request::Api;
 use crate::server::StartError;
 use crate::signature::Signatures;
 use crate::socket::CLOSE_MS_MAX;
+use crate::threads::Threads;
 
 /// How long requests in flight may take once the drain has begun.
 const DRAIN_MS_MAX: u64 = 10_000;
@@ -130,6 +131,8 @@ pub(crate) struct Ground {
     /// The address of the API listener.
     pub(crate) listener: SocketAddr,
     pub(crate) tls_port: Option<u16>,
+    /// Where connections are served.
+    pub(crate) threads: Arc<Threads>,
 }
 
 /// See the head of this file.
@@ -152,7 +155,7 @@ impl Stack {
     /// Starts every task.
     pub(crate) fn start(opened: Opened, ground: &Ground) -> Self {
         let Opened { engine, chat, events, counts, bus } = opened;
-        let Ground { config, entropy, credential, listener, tls_port } = ground;
+        let Ground { config, entropy, credential, listener, tls_port, threads } = ground;
         let figures = StoreFigures { chat: chat.clone(), counts };
         let mut metrics = Metrics::new().with_store(figures);
         if let Some((_, ends)) = &bus {
@@ -182,7 +185,8 @@ impl Stack {
             });
             ends
         });
-        let (relay_loop, relay) = Relay::new(chat.clone(), events, metrics.clone(), ends);
+        let (relay_loop, relay) =
+            Relay::new(chat.clone(), events, metrics.clone(), threads.clone(), ends);
         let relay_task = tokio::spawn(relay_loop.run());
         let connect = Connect {
             chat: chat.clone(),

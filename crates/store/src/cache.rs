@@ -41,14 +41,23 @@ impl Known {
 
     /// Decodes the record, or copies it when that was done before.
     pub(crate) fn decode<R: Record>(&self) -> Result<R, Unavailable> {
+        self.decode_of(R::clone)
+    }
+
+    /// Returns what `of` takes from the record, which is decoded once.
+    pub(crate) fn decode_of<R: Record, T>(
+        &self,
+        of: impl FnOnce(&R) -> T,
+    ) -> Result<T, Unavailable> {
         let Seen { entry, record: known } = &*self.0;
         if let Some(record) = known.get().and_then(|record| record.downcast_ref::<R>()) {
-            return Ok(record.clone());
+            return Ok(of(record));
         }
         let record: R = entry.decode()?;
+        let taken = of(&record);
         // Whoever was first may keep his.
-        known.set(Box::new(record.clone())).unwrap_or_default();
-        Ok(record)
+        known.set(Box::new(record)).unwrap_or_default();
+        Ok(taken)
     }
 }
 

@@ -5,7 +5,7 @@
 //! waits under it, so that the sink's order is the commits' order and no commit can be torn by a
 //! caller that goes away.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -17,6 +17,7 @@ use crate::engine::{
 };
 use crate::figures::Figures;
 use crate::group::{self, CounterWrite, Loaded, Needs, RowWrite, Source, WriteSet};
+use crate::hash::HashMap;
 use crate::id::{Stamp, Uid, Version};
 use crate::key::{Key, KeyBytes};
 use crate::publish::{self, Publisher};

@@ -36,6 +36,9 @@ struct Waiting {
     normal: VecDeque<Job>,
     low: VecDeque<Job>,
     closed: bool,
+    /// A thread waits for `arrived`. To signal a condition costs a system call, also when nobody
+    /// waits for it.
+    is_taker_asleep: bool,
 }
 
 impl Waiting {
@@ -82,16 +85,23 @@ impl Queue {
             Priority::Normal => waiting.normal.push_back(job),
             Priority::Low => waiting.low.push_back(job),
         }
-        self.arrived.notify_one();
+        let is_taker_asleep = std::mem::take(&mut waiting.is_taker_asleep);
+        drop(waiting);
+        if is_taker_asleep {
+            self.arrived.notify_one();
+        }
         self.noticed.notify_one();
         Ok(())
     }
 
-    /// Blocks until there is work and returns a group of it; none when closed and empty.
+    /// Blocks until there is work and returns a group of it; none when closed and empty. For one
+    /// committer alone.
     pub(crate) fn take(&self) -> Option<Vec<Job>> {
-        let idle = |waiting: &mut Waiting| waiting.is_idle();
-        let waiting =
-            self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        while waiting.is_idle() {
+            waiting.is_taker_asleep = true;
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
         self.gather(waiting)
     }
 

@@ -152,6 +152,18 @@ impl Row {
         }
     }
 
+    /// Returns what `of` takes from the record as the transaction leaves it.
+    fn decode_of<R: Record, T>(
+        &self,
+        key: &Key,
+        of: impl FnOnce(&R) -> T,
+    ) -> Result<Option<T>, Unavailable> {
+        match (&self.change, &self.seen) {
+            (Change::Keep, Some(known)) => known.decode_of(of).map(Some),
+            _ => Ok(decode(self.current(key).as_ref())?.as_ref().map(of)),
+        }
+    }
+
     /// Returns the row as the transaction leaves it.
     fn current(&self, key: &Key) -> Option<Entry> {
         match &self.change {
@@ -196,14 +208,16 @@ pub struct Txn {
 impl Txn {
     /// Fetches the rows that are not known yet, in one call of the engine; later gets make none.
     pub async fn load(&mut self, keys: &[Key]) -> Result<(), Unavailable> {
-        let mut missing: Vec<Key> = Vec::with_capacity(keys.len());
+        let mut missing: Vec<Key> = Vec::new();
         for key in keys {
             debug_assert!(!key.is_stamped(), "a row whose stamp is still to come cannot be read");
             if !self.rows.contains_key(key) && !missing.contains(key) {
                 missing.push(key.clone());
             }
         }
-        self.guess_rows(&mut missing);
+        if !missing.is_empty() {
+            self.guess_rows(&mut missing);
+        }
         if missing.is_empty() {
             return Ok(());
         }
@@ -262,6 +276,18 @@ impl Txn {
         row.decode(key)
     }
 
+    /// Returns what `of` takes from a record, which is not copied for it; the commit checks the
+    /// record.
+    pub async fn get_of<R: Record, T>(
+        &mut self,
+        key: &Key,
+        of: impl FnOnce(&R) -> T,
+    ) -> Result<Option<T>, Unavailable> {
+        let row = self.row(key).await?;
+        row.checked = true;
+        row.decode_of(key, of)
+    }
+
     /// Returns a row; the commit checks it. The transaction's own put has the version zero.
     pub async fn get_entry(&mut self, key: &Key) -> Result<Option<Entry>, Unavailable> {
         let row = self.row(key).await?;
@@ -294,7 +320,9 @@ impl Txn {
     }
 
     async fn row(&mut self, key: &Key) -> Result<&mut Row, Unavailable> {
-        self.load(std::slice::from_ref(key)).await?;
+        if !self.rows.contains_key(key) {
+            self.load(std::slice::from_ref(key)).await?;
+        }
         self.rows.get_mut(key).ok_or_else(|| Unavailable::new("the engine returned too few rows"))
     }
 

@@ -8,15 +8,12 @@ pub(crate) fn decode(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let high = hex_digit(rest.next()?)?;
-            let low = hex_digit(rest.next()?)?;
-            bytes.push(high << 4 | low);
-        } else {
-            bytes.push(byte);
-        }
+    let mut parts = text.as_bytes().split(|byte| *byte == b'%');
+    bytes.extend_from_slice(parts.next()?);
+    for part in parts {
+        let ([high, low], plain) = part.split_first_chunk()?;
+        bytes.push(hex_digit(*high)? << 4 | hex_digit(*low)?);
+        bytes.extend_from_slice(plain);
     }
     String::from_utf8(bytes).ok()
 }

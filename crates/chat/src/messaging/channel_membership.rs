@@ -196,8 +196,7 @@ pub(crate) async fn type_of(
         return Ok(is_there.then_some(ChannelMembershipType::Default));
     }
     let key = ChannelMembership::key_of(channel.home(), member);
-    let membership: Option<ChannelMembership> = tx.get(&key).await?;
-    Ok(membership.map(|membership| membership.r#type))
+    Ok(tx.get_of(&key, |membership: &ChannelMembership| membership.r#type).await?)
 }
 
 /// Puts a membership that is not there yet and tells those who are to know.

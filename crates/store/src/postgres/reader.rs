@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_postgres::{Error, Row};
 
 use crate::engine::{Entry, Unavailable};
-use crate::hash::HashMap;
+use crate::hash::{HashMap, HashSet};
 use crate::id::Version;
 use crate::key::{Key, KeyBytes};
 use crate::postgres::connect::Connector;
@@ -35,7 +35,8 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 pub(super) struct Readers {
     connector: Arc<Connector>,
-    tables: Vec<&'static Table>,
+    /// The names of those that the store was opened with.
+    tables: HashSet<&'static str>,
     places: Semaphore,
     idle: Mutex<Vec<Session>>,
 }
@@ -88,6 +89,7 @@ impl Drop for Lent<'_> {
 impl Readers {
     pub(super) fn new(connector: Arc<Connector>, tables: Vec<&'static Table>) -> Readers {
         let places = Semaphore::new(READERS_MAX);
+        let tables = tables.iter().map(|table| table.name).collect();
         Readers { connector, tables, places, idle: Mutex::default() }
     }
 
@@ -103,7 +105,7 @@ impl Readers {
     }
 
     pub(super) fn knows(&self, table: &Table) -> bool {
-        self.tables.iter().any(|known| known.name == table.name)
+        self.tables.contains(table.name)
     }
 
     pub(super) async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Unavailable> {

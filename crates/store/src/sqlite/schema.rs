@@ -3,11 +3,11 @@
 //! Tables are created when missing and never altered. Invariant: a file of a newer format, or one
 //! that another program made, is refused before anything in it is changed.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use crate::hash::HashMap;
 use crate::range::Direction;
 use crate::sqlite::OpenError;
 use crate::table::{EVENT, Kind, Table};

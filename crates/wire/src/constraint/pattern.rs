@@ -68,6 +68,13 @@ fn is_arn_field(field: &str) -> bool {
 
 /// The first character is anything but a slash; those behind it are on the same line.
 fn is_arn_resource(resource: &str) -> bool {
+    if resource.is_ascii() {
+        // As nearly all of them are; what follows says the same of any text.
+        let bytes = resource.as_bytes();
+        return bytes.first().is_some_and(|first| *first != b'/')
+            && !bytes[1..].iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+            && bytes.len() <= ARN_RESOURCE_CHARS_MAX;
+    }
     let mut letters = resource.chars();
     letters.next().is_some_and(|first| first != '/')
         && !letters.as_str().contains(is_line_end)
