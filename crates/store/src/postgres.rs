@@ -190,7 +190,7 @@ async fn open_lanes(config: &Config, options: Options) -> Result<Arc<dyn Engine>
     let oldest = oldest_ms.to_be_bytes().to_vec();
     let clean = session.client().execute(schema::LANE_CLEAN, &[&oldest]).await;
     clean.map_err(OpenError::Database)?;
-    let readers = Readers::new(Arc::clone(&connector), tables);
+    let readers = Readers::new(Arc::clone(&connector), &tables);
     readers.adopt(session);
 
     let publisher = Arc::new(Publisher::new(options.sink.clone()));

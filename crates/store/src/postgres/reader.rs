@@ -87,7 +87,7 @@ impl Drop for Lent<'_> {
 }
 
 impl Readers {
-    pub(super) fn new(connector: Arc<Connector>, tables: Vec<&'static Table>) -> Readers {
+    pub(super) fn new(connector: Arc<Connector>, tables: &[&'static Table]) -> Readers {
         let places = Semaphore::new(READERS_MAX);
         let tables = tables.iter().map(|table| table.name).collect();
         Readers { connector, tables, places, idle: Mutex::default() }
