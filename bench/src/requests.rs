@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "the server must see what this process has put into the store"
     );
     let folder = options.setting.place.folder()?;
-    // The engine runs on as many threads as in the server; the client shares the machine with the
+    // The engine runs on tokio's usual threads; the client shares the machine with the
     // server and is content with one.
     let wide = Builder::new_multi_thread().enable_all().build()?;
     let narrow = Builder::new_current_thread().enable_all().build()?;
@@ -136,6 +136,8 @@ impl Bench {
             of_engine.join(self.replayed(subject)?);
             of_server.join(self.asked(subject, &server.client(), server.process())?);
         }
+        let all = [&of_http, &of_engine, &of_server];
+        ensure!(all.iter().all(|sample| sample.count() > 0), "nothing was left to be measured");
         let signature = signing::measure(&server.client(), &subject.sample)?.verify;
         Ok(Row { http: of_http, engine: of_engine, server: of_server, signature })
     }

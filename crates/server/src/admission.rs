@@ -39,10 +39,10 @@ impl Admission {
         }
     }
 
-    /// Holds an answer that says to come back later, when the one before it on the connection said so
-    /// too and it is not time yet.
-    pub(crate) async fn rest(&self, error: &Error, turn: &Turn) {
-        if matches!(error.code(), ErrorCode::ServiceUnavailable | ErrorCode::Throttled) {
+    /// Holds an answer that says to come back later, when one before it on the connection said so too
+    /// and the turn that it got has not come yet.
+    pub(crate) async fn rest(&self, code: ErrorCode, turn: &Turn) {
+        if matches!(code, ErrorCode::ServiceUnavailable | ErrorCode::Throttled) {
             self.pace.rest(turn).await;
         }
     }
@@ -116,9 +116,27 @@ impl std::error::Error for Busy {}
 
 #[cfg(test)]
 mod tests {
-    use wire::ErrorCode;
+    use tokio::time::Instant;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_again_too_soon_is_told_so_at_his_turn_and_nothing_else_is_held() {
+        let admission = Admission::new(0);
+        let turns: Vec<_> = (0..1_000).map(|_| Turn::default()).collect();
+        for turn in &turns {
+            admission.rest(ErrorCode::ServiceUnavailable, turn).await;
+        }
+        let begin = Instant::now();
+        for code in [ErrorCode::BadRequest, ErrorCode::Unauthorized, ErrorCode::ServiceFailure] {
+            admission.rest(code, &turns[999]).await;
+        }
+        assert_eq!(begin.elapsed().as_millis(), 0);
+        admission.rest(ErrorCode::Throttled, &turns[499]).await;
+        assert!((50..52).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+        admission.rest(ErrorCode::ServiceUnavailable, &turns[999]).await;
+        assert!((100..102).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    }
 
     #[test]
     fn one_request_too_many_is_refused_and_a_place_that_is_free_is_taken_again() {

@@ -86,7 +86,7 @@ impl Dev {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, fresh)
         };
-        tokio::spawn(async move {
+        self.ground.runtime.spawn(async move {
             old.stack.close_sockets().await;
             // Its requests are counted one by one; the connections go on to the new stack.
             old.stack.drain(&Tasks::new()).await;

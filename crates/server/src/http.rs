@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::iter;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::admission::Turn;
-use crate::drain::{Drain, Tasks};
+use crate::drain::{Drain, Guard, Tasks};
 use crate::refusal::{Bare, Dresser};
 use crate::threads::{self, Threads};
 use crate::timed::{Activity, HEAD_MS_MAX, Timed};
@@ -60,8 +61,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     }
 }
 
-/// An accepted stream and its place among the connections.
-type Accepted = (StdStream, OwnedSemaphorePermit);
+/// An accepted stream, its place among the connections, and what a drain waits for.
+type Accepted = (StdStream, OwnedSemaphorePermit, Guard);
 
 /// A place among the connections, and one on a thread.
 pub(crate) struct Held {
@@ -113,31 +114,44 @@ impl<S> Clone for Front<S> {
     }
 }
 
+/// A listener on the thread that accepts.
+pub(crate) struct Door {
+    listener: TcpListener,
+    /// The same socket, from which a crowd is accepted without registering each stream with that
+    /// thread too.
+    crowded: StdListener,
+}
+
+impl Door {
+    pub(crate) fn new(listener: TcpListener, threads: &Threads) -> io::Result<Self> {
+        let listener = listener.into_std()?;
+        let crowded = listener.try_clone()?;
+        let _inside = threads.enter_door();
+        Ok(Self { listener: TcpListener::from_std(listener)?, crowded })
+    }
+}
+
 /// Accepts connections until the drain starts.
-pub(crate) async fn serve<S: Service>(listener: TcpListener, front: Front<S>) {
-    let (listener, crowded) = match take_over(listener) {
-        Ok(both) => both,
-        Err(error) => return tracing::error!(%error, "cannot accept connections"),
-    };
-    let (mut drain, places) = (front.drain.clone(), front.places.clone());
-    let (accept_notice, protocol_notice) = (Notice::default(), Arc::new(Notice::default()));
+pub(crate) async fn serve<S: Service>(door: Door, front: Front<S>) {
+    let mut drain = front.drain.clone();
+    let (accept_notice, connection_notice) = (Notice::default(), Arc::new(Notice::default()));
     loop {
-        let place = tokio::select! {
+        let permit = tokio::select! {
             () = drain.started() => return,
-            place = places.clone().acquire_owned() => place,
+            permit = front.places.clone().acquire_owned() => permit,
         };
-        let Ok(place) = place else { return };
+        let Ok(permit) = permit else { return };
+        let guard = front.tasks.guard();
         let accepted = tokio::select! {
             () = drain.started() => return,
-            accepted = listener.accept() => accepted,
+            accepted = door.listener.accept() => accepted,
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => {
                 // Whoever else waits is taken before any is served, so that a storm does not outgrow
                 // the backlog.
-                let more = (1..CROWD_MAX).map_while(|_| accept_now(&crowded, &places));
-                let crowd: Vec<Accepted> = [(stream, place)].into_iter().chain(more).collect();
-                front.serve(crowd, &protocol_notice);
+                let more = (1..CROWD_MAX).map_while(|_| front.accept_now(&door.crowded));
+                front.serve(iter::once((stream, permit, guard)).chain(more), &connection_notice);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -150,35 +164,30 @@ pub(crate) async fn serve<S: Service>(listener: TcpListener, front: Front<S>) {
     }
 }
 
-/// Registers a listener with the thread that this runs on. The second one is the same socket, from
-/// which a crowd is accepted without registering each stream here too.
-fn take_over(listener: TcpListener) -> io::Result<(TcpListener, StdListener)> {
-    let listener = listener.into_std()?;
-    let crowded = listener.try_clone()?;
-    Ok((TcpListener::from_std(listener)?, crowded))
-}
-
-/// Accepts a connection if one waits and there is a place for it. A failure that lasts is met by the
-/// runtime's own `accept`.
-fn accept_now(listener: &StdListener, places: &Arc<Semaphore>) -> Option<Accepted> {
-    let place = places.clone().try_acquire_owned().ok()?;
-    let (stream, _) = listener.accept().ok()?;
-    Some((stream, place))
-}
-
 impl<S: Service> Front<S> {
+    /// Accepts a connection if one waits and there is a place for it. A failure that lasts is met by
+    /// the `accept` that waits.
+    fn accept_now(&self, listener: &StdListener) -> Option<Accepted> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        let guard = self.tasks.guard();
+        let (stream, _) = listener.accept().ok()?;
+        Some((stream, permit, guard))
+    }
+
     /// Serves connections to their ends, each on a thread.
-    fn serve(&self, crowd: Vec<Accepted>, notice: &Arc<Notice>) {
-        let guarded = crowd.into_iter().map(|accepted| (accepted, self.tasks.guard())).collect();
+    fn serve(&self, crowd: impl Iterator<Item = Accepted>, notice: &Arc<Notice>) {
         let (service, tls, drain) = (self.service.clone(), self.tls.clone(), self.drain.clone());
         let notice = notice.clone();
-        self.threads.spawn_each(guarded, move |((stream, permit), guard), thread| {
+        self.threads.spawn_each(crowd.collect(), move |(stream, permit, guard), thread| {
             let held = Held { _permit: permit, _thread: thread };
             let (service, tls, drain) = (service.clone(), tls.clone(), drain.clone());
             let notice = notice.clone();
             async move {
                 let _guard = guard;
-                let Ok((stream, connection)) = prepare(stream, held) else { return };
+                let (stream, connection) = match prepare(stream, held) {
+                    Ok(prepared) => prepared,
+                    Err(error) => return notice.tell_unserved(&error),
+                };
                 if let Some(transport) = shake(stream, tls, drain.clone(), &notice).await {
                     run(service, transport, connection, drain, &notice).await;
                 }
@@ -294,6 +303,12 @@ struct Notice {
 }
 
 impl Notice {
+    fn tell_unserved(&self, error: &io::Error) {
+        if !is_of_the_peer(error) && self.is_due(Instant::now()) {
+            tracing::warn!(%error, "cannot serve a connection");
+        }
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = Duration::from_millis(NOTICE_PAUSE_MS);

@@ -73,6 +73,7 @@ impl Service for Api {
             operation: NO_OPERATION,
         };
         let outcome = self.judge(request, connection, &mut exchange).await;
+        let mut refused = None;
         let response = match outcome {
             Ok(response) => {
                 let (operation, request_id) = (exchange.operation, exchange.id.as_str());
@@ -81,12 +82,15 @@ impl Service for Api {
                 response
             }
             Err(error) => {
-                self.admission.rest(&error, &connection.turn).await;
                 self.log(&exchange, &error);
+                refused = Some(error.code());
                 answer::error(&error, exchange.android)
             }
         };
         self.metrics.answered(exchange.operation, response.status().as_u16(), start.elapsed());
+        if let Some(code) = refused {
+            self.admission.rest(code, &connection.turn).await;
+        }
         answer::finish(response, &exchange.id)
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use store::{Clock, Entropy, SystemClock, SystemEntropy};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
@@ -21,7 +22,7 @@ use crate::credentials::{self, Credential};
 use crate::dev::{Dev, DevAdmin, DevClock};
 use crate::drain::{Drain, Tasks};
 use crate::endpoint::PublicEndpoint;
-use crate::http::{self, Front, Service};
+use crate::http::{self, Door, Front, Service};
 use crate::stack::{Ground, Opened, Stack};
 use crate::threads::{self, Threads};
 use crate::tls::{self, Tls};
@@ -101,9 +102,9 @@ pub(crate) async fn run(config: Config) -> Result<(), StartError> {
     match &dev {
         None => {
             let (chat, metrics) = (stack.chat.clone(), stack.metrics.clone());
-            doors.open(stack.api.clone(), Admin { chat, metrics, drain });
+            doors.open(stack.api.clone(), Admin { chat, metrics, drain })?;
         }
-        Some(dev) => doors.open(dev.clone(), DevAdmin { dev: dev.clone(), drain, authority }),
+        Some(dev) => doors.open(dev.clone(), DevAdmin { dev: dev.clone(), drain, authority })?,
     }
     writeln!(io::stdout(), "{ready}").map_err(StartError::Ready)?;
     io::stdout().flush().map_err(StartError::Ready)?;
@@ -145,7 +146,8 @@ impl Prepared {
         let tls_port = listeners.tls.as_ref().map(|(_, address)| address.port());
         let threads = Threads::start(threads::processors()).map_err(StartError::Threads)?;
         let threads = Arc::new(threads);
-        let ground = Ground { config, entropy, credential, listener, tls_port, threads };
+        let runtime = Handle::current();
+        let ground = Ground { config, entropy, credential, listener, tls_port, threads, runtime };
         Ok(Self { ground, tls, control, is_root_alone: keys.is_empty() })
     }
 }
@@ -233,7 +235,7 @@ struct Doors {
 
 impl Doors {
     /// Starts to accept.
-    fn open(self, api: Arc<impl Service>, probes: impl Service) {
+    fn open(self, api: Arc<impl Service>, probes: impl Service) -> Result<(), StartError> {
         let Listeners { api: plain_listener, tls: tls_listener, admin } = self.listeners;
         let threads = self.threads;
         let plain = Front {
@@ -244,10 +246,12 @@ impl Doors {
             tasks: self.connections,
             threads: threads.clone(),
         };
-        if let Some((listener, _)) = tls_listener {
-            threads.spawn_door(http::serve(listener, Front { tls: self.tls, ..plain.clone() }));
+        let door = |(listener, _)| Door::new(listener, &threads).map_err(StartError::Threads);
+        if let Some(listener) = tls_listener {
+            let front = Front { tls: self.tls, ..plain.clone() };
+            threads.spawn_door(http::serve(door(listener)?, front));
         }
-        threads.spawn_door(http::serve(plain_listener.0, plain));
+        threads.spawn_door(http::serve(door(plain_listener)?, plain));
         let probes = Front {
             service: Arc::new(probes),
             places: Arc::new(Semaphore::new(admin::CONNECTIONS_MAX)),
@@ -256,7 +260,8 @@ impl Doors {
             tasks: Tasks::new(),
             threads: threads.clone(),
         };
-        threads.spawn_door(http::serve(admin.0, probes));
+        threads.spawn_door(http::serve(door(admin)?, probes));
+        Ok(())
     }
 }
 

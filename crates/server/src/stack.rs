@@ -11,6 +11,7 @@ use std::time::Duration;
 use chat::Chat;
 use store::postgres::{Counts, Nodes};
 use store::{Clock, Engine, Entropy, SystemClock, Uid};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -133,6 +134,8 @@ pub(crate) struct Ground {
     pub(crate) tls_port: Option<u16>,
     /// Where connections are served.
     pub(crate) threads: Arc<Threads>,
+    /// Where everything else runs.
+    pub(crate) runtime: Handle,
 }
 
 /// See the head of this file.
@@ -155,7 +158,9 @@ impl Stack {
     /// Starts every task.
     pub(crate) fn start(opened: Opened, ground: &Ground) -> Self {
         let Opened { engine, chat, events, counts, bus } = opened;
-        let Ground { config, entropy, credential, listener, tls_port, threads } = ground;
+        let Ground { config, entropy, credential, listener, tls_port, threads, runtime } = ground;
+        // A reset starts a stack from the thread of the connection that asked for it.
+        let _inside = runtime.enter();
         let figures = StoreFigures { chat: chat.clone(), counts };
         let mut metrics = Metrics::new().with_store(figures);
         if let Some((_, ends)) = &bus {

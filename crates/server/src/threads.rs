@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::sync::watch;
 
 /// See the head of this file. Dropping it ends what is left on them.
@@ -35,6 +35,11 @@ impl Threads {
         let all = (0..count).map(|number| start(format!("connections-{number}")));
         let (all, door) = (all.collect::<io::Result<_>>()?, start("accept".to_owned())?);
         Ok(Self { all, door, _running: running })
+    }
+
+    /// Lets what is made until the guard is dropped belong to the thread that accepts.
+    pub(crate) fn enter_door(&self) -> EnterGuard<'_> {
+        self.door.runtime.enter()
     }
 
     /// Runs a task that accepts connections.
