@@ -39,11 +39,6 @@ impl Known {
         &self.0.entry
     }
 
-    /// Decodes the record, or copies it when that was done before.
-    pub(crate) fn decode<R: Record>(&self) -> Result<R, Unavailable> {
-        self.decode_of(R::clone)
-    }
-
     /// Returns what `of` takes from the record, which is decoded once.
     pub(crate) fn decode_of<R: Record, T>(
         &self,

@@ -5,22 +5,23 @@
 //! the record's old and new value; a transaction without writes commits nothing. A handler may run
 //! again after a conflict, so it has no effect but through its transaction.
 
+mod row;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use bytes::Bytes;
 
 use crate::cache::{Cache, Known};
 use crate::codec;
 use crate::engine::{
     Add, Batch, Check, Engine, Entry, Event, Failure, Floor, Priority, Put, Unavailable,
 };
-use crate::id::{Stamp, Uid, Version};
-use crate::key::{Key, KeyBytes};
+use crate::id::{Stamp, Uid};
+use crate::key::Key;
 use crate::table::{Index, Kind, Record, SETTING};
 pub use crate::view::View;
-use crate::view::decode;
+
+use row::{Change, Row};
 
 /// How often `Store::setting` tries before it gives up; one conflict is the rule when two nodes
 /// start at once.
@@ -120,64 +121,6 @@ impl Store {
     }
 }
 
-/// A row that the transaction has read.
-struct Row {
-    seen: Option<Known>,
-    checked: bool,
-    change: Change,
-}
-
-/// What the transaction does to a row.
-enum Change {
-    Keep,
-    Put(Vec<u8>),
-    Delete,
-}
-
-impl Row {
-    /// Tells whether the row is there as the transaction leaves it.
-    fn is_there(&self) -> bool {
-        match &self.change {
-            Change::Keep => self.seen.is_some(),
-            Change::Delete => false,
-            Change::Put(_) => true,
-        }
-    }
-
-    /// Returns the record as the transaction leaves it.
-    fn decode<R: Record>(&self, key: &Key) -> Result<Option<R>, Unavailable> {
-        match (&self.change, &self.seen) {
-            (Change::Keep, Some(known)) => known.decode().map(Some),
-            _ => decode(self.current(key).as_ref()),
-        }
-    }
-
-    /// Returns what `of` takes from the record as the transaction leaves it.
-    fn decode_of<R: Record, T>(
-        &self,
-        key: &Key,
-        of: impl FnOnce(&R) -> T,
-    ) -> Result<Option<T>, Unavailable> {
-        match (&self.change, &self.seen) {
-            (Change::Keep, Some(known)) => known.decode_of(of).map(Some),
-            _ => Ok(decode(self.current(key).as_ref())?.as_ref().map(of)),
-        }
-    }
-
-    /// Returns the row as the transaction leaves it.
-    fn current(&self, key: &Key) -> Option<Entry> {
-        match &self.change {
-            Change::Keep => self.seen.as_ref().map(|known| known.entry().clone()),
-            Change::Delete => None,
-            Change::Put(value) => Some(Entry {
-                key: KeyBytes::from(key.bytes()),
-                value: Bytes::copy_from_slice(value),
-                ver: Version::default(),
-            }),
-        }
-    }
-}
-
 /// Whether a transaction may guess, and whether it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Guess {
@@ -271,9 +214,7 @@ impl Txn {
 
     /// Returns a record, the transaction's own put included; the commit checks what was read.
     pub async fn get<R: Record>(&mut self, key: &Key) -> Result<Option<R>, Unavailable> {
-        let row = self.row(key).await?;
-        row.checked = true;
-        row.decode(key)
+        self.get_of(key, R::clone).await
     }
 
     /// Returns what `of` takes from a record, which is not copied for it; the commit checks the
@@ -304,7 +245,7 @@ impl Txn {
 
     /// Returns a record that the commit does not check.
     pub async fn peek<R: Record>(&mut self, key: &Key) -> Result<Option<R>, Unavailable> {
-        self.row(key).await?.decode(key)
+        self.row(key).await?.decode_of(key, R::clone)
     }
 
     /// Returns a row that the commit does not check.

@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::MockClock;
 use crate::engine::{Audience, BoxFuture, Options};
 use crate::entropy::SeededEntropy;
+use crate::id::Version;
 use crate::memory;
 use crate::range::{Direction, Range};
 use crate::table::Table;
